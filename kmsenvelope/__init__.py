@@ -1,0 +1,1 @@
+"""Client-side envelope encryption with Tencent Cloud KMS."""

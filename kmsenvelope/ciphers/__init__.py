@@ -1,0 +1,1 @@
+"""The AEADs under chunked encryption."""

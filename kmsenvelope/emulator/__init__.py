@@ -1,0 +1,1 @@
+"""A local engine with the semantics of the Tencent Cloud KMS API, and its HTTP front."""

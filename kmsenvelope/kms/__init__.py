@@ -1,0 +1,1 @@
+"""Key management services and the keys that they hold."""
