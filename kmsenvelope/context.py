@@ -37,7 +37,7 @@ def decode_context(text: str) -> dict[str, str]:
         raise ValueError(f"context is longer than {MAX_CONTEXT_CHARS} characters")
     pairs = strict_json(text)
     if not isinstance(pairs, dict):
-        raise ValueError("context is not a JSON object")  # noqa: TRY004 - data, not a caller's argument
+        raise ValueError("context is not a JSON object")
     for key, value in pairs.items():
         if not isinstance(value, str) or _has_surrogate(key + value):
             raise ValueError("context is not a JSON object of strings")

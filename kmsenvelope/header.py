@@ -115,7 +115,7 @@ def _parse(suite: Suite, text: bytes) -> Header:
     try:
         members = strict_json(text.decode("utf-8"))
         if not isinstance(members, dict):
-            raise ValueError("its JSON is not an object")  # noqa: TRY301, TRY004 - one refusal for all
+            raise ValueError("its JSON is not an object")
         recipients = _recipients(members.get("keys"))
         context = members.get("context")
         if context is not None or "context" in members:
@@ -139,7 +139,7 @@ def _recipients(keys: object) -> tuple[Recipient, ...]:
 
 def _recipient(members: object) -> Recipient:
     if not isinstance(members, dict):
-        raise ValueError("a recipient is not an object")  # noqa: TRY004 - data, not a caller's argument
+        raise ValueError("a recipient is not an object")
     needed = {name: _printable(members.get(name), name) for name in ("kms", "key_id", "wrapped")}
     optional = {name: _printable(members[name], name) for name in ("region", "alg") if name in members}
     return Recipient(**needed, **optional)
@@ -152,7 +152,7 @@ def _members_of(recipient: Recipient) -> dict[str, str]:
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{name} is not a string")  # noqa: TRY004 - data, not a caller's argument
+        raise ValueError(f"{name} is not a string")
     return value
 
 
