@@ -1,0 +1,18 @@
+"""Bytes-like arguments: one check, one error."""
+
+from __future__ import annotations
+
+BytesLike = bytes | bytearray | memoryview
+
+
+def byte_view(data: BytesLike, name: str = "data") -> memoryview:
+    """``data`` as a view of single bytes. ``TypeError`` for str and all else that is not bytes-like."""
+    if isinstance(data, str):
+        raise TypeError(f"{name} must be bytes-like, not str: encode the text first, e.g. with .encode()")
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(f"{name} must be bytes-like, not {type(data).__name__}") from None
+    if view.format == "B" and view.ndim == 1 and view.contiguous:
+        return view
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
