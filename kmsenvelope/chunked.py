@@ -92,7 +92,7 @@ def plain_size(body_size: int) -> int:
     """
     full, last = divmod(body_size - BODY_PREFIX, SEALED)
     if full < 0 or last < TAG_SIZE:
-        raise TruncatedError("truncated: the data ends before the message does")
+        raise TruncatedError
     return full * CHUNK + last - TAG_SIZE
 
 

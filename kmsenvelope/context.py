@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 
 MAX_CONTEXT_CHARS = 1024
 """Limit of the KMS on ``EncryptionContext``, in characters (Encrypt, Decrypt)."""
@@ -18,14 +19,23 @@ def encode_context(context: Mapping[str, str] | None) -> str | None:
         return None
     if not isinstance(context, Mapping):
         raise TypeError(f"context must be a mapping of str to str, not {type(context).__name__}")
-    for key, value in context.items():
+    try:
+        return _encode_items(tuple(context.items()))
+    except TypeError:
+        # Either a wrong type or one that cannot be hashed, so that the memo refused it.
+        raise TypeError("context must map str to str: convert numbers and other values first") from None
+
+
+@lru_cache(maxsize=1024)
+def _encode_items(items: tuple[tuple[str, str], ...]) -> str | None:
+    for key, value in items:
         if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError("context must map str to str: convert numbers and other values first")
+            raise TypeError("context maps other things than str to str")
         if _has_surrogate(key + value):
             raise ValueError("context holds half of a surrogate pair, which is not text")
-    if not context:
+    if not items:
         return None
-    text = json.dumps(dict(context), sort_keys=True, separators=(",", ":"))
+    text = json.dumps(dict(items), sort_keys=True, separators=(",", ":"))
     if len(text) > MAX_CONTEXT_CHARS:
         raise ValueError(f"context is {len(text)} characters as JSON; the KMS allows {MAX_CONTEXT_CHARS}")
     return text

@@ -33,9 +33,17 @@ class FormatError(EnvelopeError):
 class AuthenticationError(EnvelopeError):
     """The data was not sealed under this DEK, encryption context and aad, or was altered since."""
 
+    def __init__(
+        self, message: str = "not authentic: wrong DEK, wrong aad or context, or altered data"
+    ) -> None:
+        super().__init__(message)
+
 
 class TruncatedError(AuthenticationError):
     """The data ends before the message does."""
+
+    def __init__(self, message: str = "truncated: the data ends before the message does") -> None:
+        super().__init__(message)
 
 
 class ContextMismatch(EnvelopeError):

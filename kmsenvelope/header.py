@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from .context import decode_context, strict_json
 from .errors import FormatError
@@ -18,6 +18,7 @@ PREFIX_SIZE = 12
 MAX_JSON = 65_536
 MAX_RECIPIENTS = 16
 
+_KNOWN_SIZE = 4096
 _PREFIX = struct.Struct(">6sBBI")
 
 
@@ -95,7 +96,9 @@ def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
     end = PREFIX_SIZE + size
     if len(data) < end:
         raise FormatError("damaged header: the data ends inside it")
-    return _parse(suite, bytes(data[PREFIX_SIZE:end])), end
+    text = bytes(data[PREFIX_SIZE:end])
+    # Many small envelopes share a header. Large ones are not kept: they may come from anyone.
+    return (_parse_known if size <= _KNOWN_SIZE else _parse)(suite, text), end
 
 
 def read_header(read_exactly: Callable[[int], bytes]) -> tuple[Header, bytes]:
@@ -123,6 +126,9 @@ def _parse(suite: Suite, text: bytes) -> Header:
     except ValueError as error:
         raise FormatError(f"damaged header: {_reason(error)}") from None
     return Header(suite, recipients, context)
+
+
+_parse_known = lru_cache(maxsize=1024)(_parse)
 
 
 def _reason(error: ValueError) -> str:

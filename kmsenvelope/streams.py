@@ -18,9 +18,6 @@ from .header import Header
 WRITE_BLOCK = 65_536
 READ_RUN = 64
 
-NOT_AUTHENTIC = "not authentic: wrong key, wrong aad or context, or altered data"
-TRUNCATED = "truncated: the data ends before the message does"
-
 
 class Source(Protocol):
     """What can be read from: any object with ``read``."""
@@ -37,7 +34,7 @@ class Sink(Protocol):
 
 
 def write_all(sink: Sink, data: bytes | memoryview) -> None:
-    """Write ``data``, however little the sink takes at a time. ``BlockingIOError`` if it takes nothing now."""
+    """Write ``data``, however little the sink takes at a time. ``BlockingIOError`` if it takes none now."""
     while data:
         taken = sink.write(data)
         if taken is None and isinstance(sink, io.RawIOBase):
@@ -309,16 +306,16 @@ class _Opener(io.RawIOBase):
 
     def _open(self, index: int, sealed: memoryview, out: memoryview) -> int:
         if len(sealed) % SEALED and len(sealed) % SEALED < TAG_SIZE:
-            raise TruncatedError(TRUNCATED)
+            raise TruncatedError
         try:
             return self._cipher.open_run(index, sealed, out)
         except InvalidTag:
-            raise AuthenticationError(NOT_AUTHENTIC) from None
+            raise AuthenticationError from None
 
     def _after_end(self, index: int) -> int:
         """The source has nothing where chunk ``index`` would start: past the end, or cut between chunks."""
         if self._start is None or self._pos < self._measure():
-            raise TruncatedError(TRUNCATED)
+            raise TruncatedError
         return 0
 
     def _measure(self) -> int:
@@ -330,7 +327,7 @@ class _Opener(io.RawIOBase):
             self._next = -1
             self._load(size // CHUNK)
             if self._size != size:
-                raise TruncatedError(TRUNCATED)
+                raise TruncatedError
         return self._size
 
     def _fetch(self, index: int, chunks: int) -> memoryview:
