@@ -25,6 +25,8 @@ class AtomicFile:
     came to exist meanwhile. ``durable`` flushes the file and its folder to the disk. Raises ``OSError``.
     """
 
+    _no_name = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+
     def __init__(self, path: PathLike, *, overwrite: bool, durable: bool = False) -> None:
         self.path = Path(os.path.realpath(path))
         self._overwrite = overwrite
@@ -79,7 +81,7 @@ class AtomicFile:
         folder = self.path.parent
         flags = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0)
         fd = -1
-        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        if self._no_name:
             try:
                 fd = os.open(folder, flags | os.O_TMPFILE, 0o666)
             except OSError as error:
