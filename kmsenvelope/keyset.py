@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from .buffers import BytesLike
 from .errors import AuthenticationError, EnvelopeError, KmsError, NoUsableKey
 from .header import MAX_RECIPIENTS, Header, Recipient
 from .suites import Suite
 
-Observer = Callable[[str, str, float], None]
-"""Called after each KMS call with the action, the outcome (``"ok"`` or an error code) and seconds taken."""
+Observer = Callable[[str, str, Exception | None, float], None]
+"""Told of each call to a key: action, key id, error or ``None``, seconds."""
 
 
 @runtime_checkable
@@ -49,7 +49,7 @@ class KeySet:
     Raises ``TypeError`` for an object that is no key, ``ValueError`` for no key, more than 16 or one twice.
     """
 
-    def __init__(self, keys: Sequence[Wrapper | Opener], *, observe: Observer | None = None) -> None:
+    def __init__(self, keys: Sequence[Wrapper | Opener]) -> None:
         if not keys:
             raise ValueError("give at least one key, e.g. kms.key(key_id)")
         for key in keys:
@@ -61,9 +61,10 @@ class KeySet:
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"the same key is given twice: {', '.join(sorted(twice))}")
         self.keys = tuple(keys)
-        self._observe: Observer = observe or (lambda action, outcome, seconds: None)
 
-    def generate(self, suite: Suite, context_json: str | None) -> tuple[bytearray, tuple[Recipient, ...]]:
+    def generate(
+        self, suite: Suite, context_json: str | None, observe: Observer
+    ) -> tuple[bytearray, tuple[Recipient, ...]]:
         """A new DEK, wrapped for every key. The first key whose KMS makes DEKs makes it; none: made here.
 
         Raises ``KmsError`` of the key that failed.
@@ -73,14 +74,16 @@ class KeySet:
         if maker is None:
             dek = bytearray(os.urandom(suite.key_size))
         else:
-            dek, made = self._timed("GenerateDataKey", maker.generate, suite, context_json)
+            with _Observed(observe, "GenerateDataKey", maker):
+                dek, made = maker.generate(suite, context_json)
         recipients = [
-            made if key is maker and made else self._wrap(key, dek, context_json) for key in self.keys
+            made if key is maker and made else self._wrap(key, dek, context_json, observe)
+            for key in self.keys
         ]
         return dek, tuple(recipients)
 
-    def unwrap(self, header: Header) -> bytearray:
-        """The DEK of an envelope, by the first of these keys that one of its recipients names.
+    def unwrap(self, header: Header, observe: Observer) -> tuple[bytearray, Recipient]:
+        """The DEK of an envelope and the recipient that gave it, by the first key that one of them names.
 
         Raises ``NoUsableKey`` with the reason for each recipient.
         """
@@ -90,36 +93,48 @@ class KeySet:
                 if not isinstance(key, Opener) or not key.opens(recipient):
                     continue
                 try:
-                    dek: bytearray = self._timed(
-                        _unwrap_action(recipient), key.unwrap, recipient, header.context_json
-                    )
+                    with _Observed(observe, _unwrap_action(recipient), recipient):
+                        dek = key.unwrap(recipient, header.context_json)
                 except (KmsError, AuthenticationError) as error:
                     reasons[recipient] = str(error)
                     continue
                 if len(dek) == header.suite.key_size:
-                    return dek
+                    return dek, recipient
                 reasons[recipient] = (
                     f"unwrapped to {len(dek)} bytes, not the {header.suite.key_size} of a DEK"
                 )
         named = tuple((str(recipient), why) for recipient, why in reasons.items())
         raise NoUsableKey("no key of this client opens the envelope", named)
 
-    def _wrap(self, key: Wrapper | Opener, dek: bytearray, context_json: str | None) -> Recipient:
+    def _wrap(
+        self, key: Wrapper | Opener, dek: bytearray, context_json: str | None, observe: Observer
+    ) -> Recipient:
         if not isinstance(key, Wrapper):
             raise TypeError(f"{key} can open envelopes but not be a recipient of new ones")
-        recipient: Recipient = self._timed("Encrypt", key.wrap, dek, context_json)
-        return recipient
+        with _Observed(observe, "Encrypt", key):
+            return key.wrap(dek, context_json)
 
-    def _timed(self, action: str, call: Callable[..., Any], *args: object) -> Any:
-        start = time.perf_counter()
-        outcome = "ok"
-        try:
-            return call(*args)
-        except EnvelopeError as error:
-            outcome = error.code if isinstance(error, KmsError) else type(error).__name__
-            raise
-        finally:
-            self._observe(action, outcome, time.perf_counter() - start)
+
+class _Observed:
+    """Tells the observer of the call in the ``with`` block."""
+
+    def __init__(self, observe: Observer, action: str, key: object) -> None:
+        self._observe, self._action, self._key = observe, action, key
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        seconds = time.perf_counter() - self._start
+        if error is None or isinstance(error, Exception):
+            self._observe(self._action, _key_id(self._key), error, seconds)
+
+
+def _key_id(key: object) -> str:
+    try:
+        return str(getattr(key, "key_id", key))
+    except EnvelopeError:  # an alias that could not be looked up
+        return str(key)
 
 
 def _unwrap_action(recipient: Recipient) -> str:

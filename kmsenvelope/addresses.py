@@ -1,0 +1,60 @@
+"""Key addresses: ``local:ALIAS``, ``local:/path/keys.db#ALIAS``, ``tencent:REGION/KEY``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .kms import Kms
+
+FORMS = "local:ALIAS, local:/path/keys.db#ALIAS or tencent:REGION/KEY_ID"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAddress:
+    """Where a key is. ``place`` is the path of a local store or a region, ``key`` a key id or alias."""
+
+    kms: str
+    place: str
+    key: str
+
+    @classmethod
+    def parse(cls, address: str) -> KeyAddress:
+        """Read a key address. Raises ``TypeError`` and ``ValueError``."""
+        if not isinstance(address, str):
+            raise TypeError(f"a key address is str, not {type(address).__name__}")
+        kms, _, rest = address.partition(":")
+        if kms == "local":
+            place, _, key = rest.rpartition("#")
+            place = place or str(default_store())
+        elif kms == "tencent":
+            place, _, key = rest.partition("/")
+        else:
+            place = key = ""
+        if not place or not key or "/" in key:
+            raise ValueError(f"{address!r} is not a key address: write {FORMS}")
+        return cls(kms, place, key)
+
+
+def default_store() -> Path:
+    """The user's own key store: ``keys.db`` in ``KMSENVELOPE_HOME``, else in ``~/.kmsenvelope``."""
+    home = os.environ.get("KMSENVELOPE_HOME")
+    return (Path(home) if home else Path.home() / ".kmsenvelope") / "keys.db"
+
+
+def open_kms(address: KeyAddress) -> Kms:
+    """The KMS that an address names.
+
+    The passphrase of a local store comes from ``KMSENVELOPE_PASSPHRASE``, another endpoint than the public
+    one from ``KMSENVELOPE_ENDPOINT``, credentials from where the SDK finds them: never from an envelope.
+    """
+    from .kms import LocalKms, TencentKms
+
+    if address.kms == "tencent":
+        return TencentKms(address.place, endpoint=os.environ.get("KMSENVELOPE_ENDPOINT") or None)
+    store = Path(address.place).expanduser()
+    store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return LocalKms(store, passphrase=os.environ.get("KMSENVELOPE_PASSPHRASE") or None)
