@@ -65,7 +65,10 @@ class Retry:
             before_sleep=lambda _: on_repeat(),
             reraise=True,
         )
-        return loop(attempt)
+        try:
+            return loop(attempt)
+        except KmsError as error:
+            raise error.with_traceback(None) from None  # without the frames of the loop
 
     def _jittered(self, repetition: int) -> float:
         return self.random() * min(self.max_wait, self.first_wait * 2.0 ** min(repetition, 32))
