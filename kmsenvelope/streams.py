@@ -279,7 +279,7 @@ class _Opener(io.RawIOBase):
         if not sealed:
             return self._after_end(index)
         size = self._open(index, sealed, out)
-        if len(sealed) < chunks * SEALED:
+        if len(sealed) % SEALED:  # only a short chunk is the last one: a full one at the end is a cut
             self._size = index * CHUNK + size
         return size
 
@@ -341,7 +341,7 @@ class _Opener(io.RawIOBase):
         if len(self._sealed) < wanted:
             self._sealed = memoryview(bytearray(wanted))
         size = self._fill(self._sealed[:wanted])
-        self._next = index + chunks if size == wanted else -1
+        self._next = -1 if size % SEALED else index + size // SEALED
         return self._sealed[:size]
 
     def _fill(self, view: memoryview) -> int:
