@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 MAX_CONTEXT_CHARS = 1024
 """Limit of the KMS on ``EncryptionContext``, in characters (Encrypt, Decrypt)."""
+
+MAX_DEPTH = 32
+"""How deep a header's JSON may nest (docs/format.md, H11)."""
 
 
 def encode_context(context: Mapping[str, str] | None) -> str | None:
@@ -55,11 +59,32 @@ def decode_context(text: str) -> dict[str, str]:
 
 
 def strict_json(text: str) -> object:
-    """Parse JSON as RFC 8259 has it: no duplicate names, no NaN. Raises ``ValueError``."""
+    """Parse JSON as RFC 8259 has it: no duplicate names, no NaN, at most 32 deep. Raises ``ValueError``.
+
+    Numbers have no meaning in a header: one of any length is a float here.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=float)
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
+    _refuse_depth(value)
+    return value
+
+
+def _refuse_depth(value: object) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for outer in level for item in _items(outer)]
+        if not level:
+            return
+    if any(isinstance(item, dict | list) for item in level):
+        raise ValueError("JSON is nested too deeply")
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

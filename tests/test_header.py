@@ -84,7 +84,6 @@ REFUSED = {
     "duplicate member": (raw(b'{"keys":[],"keys":[]}'), "duplicate name"),
     "duplicate in a recipient": (raw(b'{"keys":[{"kms":"a","kms":"b"}]}'), "duplicate name"),
     "duplicate in an unknown member": (raw(b'{"x":{"a":1,"a":2},"keys":[]}'), "duplicate name"),
-    "number of 5000 digits": (raw(b'{"x":' + b"9" * 5000 + b"}"), "damaged header"),
     "no keys": (raw({}), "1 to 16 recipients"),
     "keys not a list": (raw({"keys": KEY}), "1 to 16 recipients"),
     "no recipient": (raw({"keys": []}), "1 to 16 recipients"),
