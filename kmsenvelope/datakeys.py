@@ -1,0 +1,483 @@
+"""The data-key cache: which DEK a new message gets, and the unwrapped DEKs of envelopes being read.
+
+    lease = datakeys.for_writing(context_json, size)        # one message charged; may call the KMS
+    with lease:                                             # lease.dek is not wiped before the block ends
+        ... lease.dek, lease.header ...
+    lease.charge(n)                                         # bytes of a stream of unknown length, at any time
+
+    lease = datakeys.known(raw) or datakeys.for_reading(decode_header(raw)[0])
+
+``known`` is the fast way in for readers: the exact bytes of a header whose DEK is here spare its parsing. A
+call that hands out a lease is paired with one ``with`` block. A lease is shared by all who use its DEK.
+
+Every call counts as one of ``hits`` (a DEK was here), ``misses`` (this caller asked the KMS) and ``waits``
+(this caller waited for another's call). The ``on_event`` hook is called with one ``CacheEvent`` and no lock
+held: ``kms_call``, ``refreshed``, ``refresh_failed``, ``stale``, ``evicted``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from threading import Lock
+from typing import Any, NamedTuple, NoReturn, Protocol, Self, SupportsIndex
+
+from . import forking
+from .cachestats import CacheStats
+from .errors import KeyUnavailable, KmsAccessDenied, KmsError, KmsThrottled, KmsUnavailable
+from .header import Header, Recipient
+from .housekeeper import Housekeeper
+from .lease import Lease
+from .policy import CachePolicy
+from .secret import Secret
+from .shelf import Shelf
+from .suites import Suite
+
+__all__ = ["CachePolicy", "DataKeys", "Lease"]
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""Pause after a failed renewal, doubled with each failure, at most an eighth of the window; jittered."""
+
+_SYSTEM_RANDOM = random.SystemRandom()  # forked workers must not share their jitter
+_NO_FLIGHT: Future[None] = Future()
+_TRANSIENT = (KmsUnavailable, KmsThrottled)
+WRITING_ACTIONS = frozenset({"GenerateDataKey", "Encrypt"})
+INFINITY = float("inf")
+
+Observer = Callable[[str, str, Exception | None, float], None]
+"""Told of each KMS call: action, key id, error or ``None``, seconds."""
+
+
+class CacheEvent(NamedTuple):
+    """What the ``on_event`` hook gets: a name from the module's list, and details that hold no key."""
+
+    name: str
+    details: Mapping[str, object]
+
+
+EventHook = Callable[[CacheEvent], None]
+Fetch = Callable[[Observer], tuple[bytearray, Header, str | None]]
+
+
+class Keys(Protocol):
+    """What the cache needs of a ``KeySet``."""
+
+    def generate(
+        self, suite: Suite, context_json: str | None, observe: Observer
+    ) -> tuple[bytearray, tuple[Recipient, ...]]:
+        """A new DEK and its recipients."""
+
+    def unwrap(self, header: Header, observe: Observer) -> tuple[bytearray, Recipient]:
+        """The DEK of an envelope, and the recipient that gave it."""
+
+
+class _Side:
+    """One direction of the cache: its shelf, its limits, its calls in flight."""
+
+    def __init__(
+        self, name: str, shelf: Shelf, max_age: float, max_messages: float, max_bytes: float
+    ) -> None:
+        self.name = name
+        self.shelf = shelf
+        self.max_age = max_age
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.reuses = max_age > 0 and max_messages > 1
+        self.flights: dict[Hashable, Future[None]] = {}
+
+
+class DataKeys:
+    """The data-key cache of one key set and suite. Safe to share between threads; empty in a forked child.
+
+    ``clock`` gives seconds that never go back, ``rand`` a number from 0 to 1 for the jitter of renewals,
+    ``housekeeper`` the background: each can be replaced in tests. Use as a context manager or ``close`` it.
+    """
+
+    def __init__(
+        self,
+        keyset: Keys,
+        suite: Suite,
+        policy: CachePolicy | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        on_event: EventHook | None = None,
+        rand: Callable[[], float] = _SYSTEM_RANDOM.random,
+        housekeeper: Callable[[Callable[[], float | None]], Housekeeper] = Housekeeper,
+    ) -> None:
+        self.policy = policy = policy or CachePolicy()
+        self._keyset = keyset
+        self._suite = suite
+        self._clock = clock
+        self._rand = rand
+        self._on_event = on_event
+        self._lock = Lock()
+        self._events: deque[CacheEvent] = deque()
+        self._stats = CacheStats()
+        self._closed = False
+        self._epoch = 0
+        writing = Shelf(policy.capacity, partial(self._left, "encrypt"))
+        reading = Shelf(policy.capacity, partial(self._left, "decrypt"))
+        self._writing, self._reading = writing, reading
+        self._writers = _Side("encrypt", writing, policy.max_age, policy.max_messages, policy.max_bytes)
+        self._readers = _Side("decrypt", reading, policy.decrypt_max_age, INFINITY, INFINITY)
+        self._housekeeper = housekeeper(self._sweep)
+        forking.register(self)
+
+    # The way in: what is here and well within its windows costs one lock and one look.
+
+    def for_writing(self, context_json: str | None, size: int | None = None) -> Lease:
+        """The DEK for a new message of ``size`` bytes (``None``: not known yet), which is charged for it.
+
+        Raises ``KmsError`` if a DEK is needed and the KMS gives none, ``ValueError`` once closed.
+        """
+        size = size or 0
+        with self._lock:
+            try:
+                lease = self._writing[context_json]
+            except KeyError:
+                pass
+            else:
+                messages = lease.messages + 1
+                charged = lease.bytes + size
+                if (
+                    messages <= lease.renew_messages
+                    and charged <= lease.renew_bytes
+                    and self._clock() < lease.renew_at
+                ):
+                    lease.messages = messages
+                    lease.bytes = charged
+                    lease.users += 1
+                    self._stats.hits += 1
+                    return lease
+        return self._obtain(self._writers, context_json, size, partial(self._generate, context_json))
+
+    def known(self, raw: bytes) -> Lease | None:
+        """The DEK of an envelope whose header is exactly ``raw``, if it is here; never calls the KMS."""
+        with self._lock:
+            try:
+                lease = self._reading[raw]
+            except KeyError:
+                return None
+            if self._clock() < lease.renew_at:
+                lease.users += 1
+                self._stats.hits += 1
+                return lease
+        return None
+
+    def for_reading(self, header: Header) -> Lease:
+        """The DEK of an envelope, by its suite, recipients and encryption context.
+
+        Raises ``NoUsableKey`` or ``KmsError`` if it is not here and cannot be unwrapped, ``ValueError`` once
+        closed.
+        """
+        try:
+            key: Hashable = header.encode()
+        except ValueError:  # written by others, and longer in our spelling than the format allows
+            key = header
+        return self._obtain(self._readers, key, 0, partial(self._unwrap, header))
+
+    # What the owner may do and see.
+
+    def forget(self, key_id: str) -> None:
+        """Drop every DEK that is wrapped for this key, on both sides. A message in flight finishes."""
+        with self._lock:
+            self._epoch += 1
+            for shelf in (self._writing, self._reading):
+                shelf.drop_where(lambda lease: lease.names(key_id), "forgotten")
+        self._tell()
+
+    def stats(self) -> dict[str, Any]:
+        """A snapshot of the counters, and how many DEKs are held. Times are in seconds."""
+        with self._lock:
+            held = {"encrypt": len(self._writing), "decrypt": len(self._reading)}
+            return {**self._stats.as_dict(), "held": held}
+
+    def close(self) -> None:
+        """Wipe every DEK; one in use is wiped when its message has it no more. May be called again."""
+        with self._lock:
+            self._closed = True
+            self._empty("closed")
+        self._housekeeper.stop()
+        self._tell()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a data-key cache is never pickled or copied")
+
+    # The slow way: renewals, misses, waits, faults.
+
+    def _obtain(self, side: _Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
+        counter = "hits"
+        try:
+            if not side.reuses:
+                counter = "misses"
+                return self._one_off(side, key, size, fetch)
+            while True:
+                lease, flight, leads = self._look(side, key, size, fetch)
+                if lease is not None:
+                    return lease
+                try:
+                    if leads:
+                        counter = "misses"
+                        return self._fly(side, key, flight, fetch, size)
+                    counter = "waits"
+                    self._wait(flight)
+                except Exception:
+                    lease, _, _ = self._look(side, key, size, None)
+                    if lease is None:
+                        raise
+                    return lease
+        finally:
+            with self._lock:
+                self._stats.count(counter)
+            self._tell()
+
+    def _look(
+        self, side: _Side, key: Hashable, size: int, fetch: Fetch | None
+    ) -> tuple[Lease | None, Future[None], bool]:
+        """A lease that may serve now; else the call to wait for, and whether this caller is to make it.
+
+        ``fetch`` is how a renewal gets the next DEK; ``None``: only look.
+        """
+        with self._lock:
+            if self._closed:
+                raise ValueError("the client is closed")
+            now = self._clock()
+            flight = side.flights.get(key)
+            lease = self._usable(side, key, size, now)
+            if lease is not None:
+                if fetch is not None and flight is None and lease.renewal_due(size, now):
+                    lease.renewing = True
+                    self._housekeeper.soon(partial(self._renew, side, lease, fetch))
+                self._take(lease, size, now)
+                return lease, _NO_FLIGHT, False
+            if flight is not None or fetch is None:
+                return None, flight or _NO_FLIGHT, False
+            flight = side.flights[key] = Future()
+            return None, flight, True
+
+    def _usable(self, side: _Side, key: Hashable, size: int, now: float) -> Lease | None:
+        """The lease under ``key``, if a message of ``size`` bytes may start under it."""
+        lease = side.shelf.get(key)
+        if lease is None:
+            return None
+        if now >= lease.gone_at:
+            cause = "age"
+        elif lease.messages >= side.max_messages:
+            cause = "messages"
+        elif lease.bytes + max(size, 1) > side.max_bytes:
+            cause = "bytes"
+        elif now < lease.dies_at or lease.kms_is_down(now):
+            return lease
+        else:
+            return None  # it stays for the case that the KMS turns out to be unavailable
+        side.shelf.drop(key, cause)
+        return None
+
+    def _take(self, lease: Lease, size: int, now: float) -> None:
+        lease.messages += 1
+        lease.bytes += size
+        lease.users += 1
+        if now >= lease.dies_at > 0 and lease.down_until > 0:
+            self._stats.stale += 1
+            if not lease.stale_told:
+                lease.stale_told = True
+                self._note("stale", key_ids=lease.key_ids(), seconds_left=round(lease.gone_at - now, 3))
+
+    def _wait(self, flight: Future[None]) -> None:
+        start = time.perf_counter()
+        try:
+            flight.result()
+        finally:
+            with self._lock:
+                self._stats.waiting.add(time.perf_counter() - start)
+
+    def _renew(self, side: _Side, lease: Lease, fetch: Fetch) -> None:
+        """In the background: the next DEK in place of ``lease``, unless somebody else is at it."""
+        with self._lock:
+            if lease.retired or side.flights.get(lease.key) is not None:
+                lease.renewing = False
+                return
+            flight = side.flights[lease.key] = Future()
+        try:
+            self._fly(side, lease.key, flight, fetch, None)
+        except Exception:  # noqa: BLE001, S110 - told by _failed; a caller meets it once the window closes
+            pass
+        finally:
+            with self._lock:
+                lease.renewing = False
+            self._tell()
+
+    def _fly(self, side: _Side, key: Hashable, flight: Future[None], fetch: Fetch, size: int | None) -> Lease:
+        """Make the one call for ``key``: for a message of ``size`` bytes, or ``None``, a renewal."""
+        epoch = self._epoch
+        faults: list[Exception] = []
+        try:
+            lease = self._made(side, key, fetch(partial(self._observe, faults)))
+        except BaseException as error:
+            with self._lock:
+                side.flights.pop(key, None)
+                self._failed(side, key, error, faults)
+            if isinstance(error, Exception):
+                flight.set_exception(error)
+            else:  # this thread is told to stop; the others try again
+                flight.set_result(None)
+            raise
+        with self._lock:
+            side.flights.pop(key, None)
+            if size is None:
+                self._stats.refreshes += 1
+                self._note("refreshed", side=side.name, key_ids=lease.key_ids())
+            else:
+                self._take(lease, size, 0.0)
+            if epoch == self._epoch and not self._closed:
+                side.shelf.put(lease)
+            else:  # forgotten or closed meanwhile: for this one message only
+                lease.retire()
+        flight.set_result(None)
+        self._housekeeper.watch()
+        return lease
+
+    def _one_off(self, side: _Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
+        with self._lock:
+            if self._closed:
+                raise ValueError("the client is closed")
+        lease = self._made(side, key, fetch(partial(self._observe, [])))
+        with self._lock:
+            self._take(lease, size, 0.0)
+            lease.retire()
+        return lease
+
+    def _made(self, side: _Side, key: Hashable, made: tuple[bytearray, Header, str | None]) -> Lease:
+        """A lease with its windows, which start now."""
+        dek, header, opener = made
+        secret = Secret.take(dek)
+        try:
+            encoded = key if isinstance(key, bytes) else header.encode()
+        except ValueError:  # recipients that do not fit into a header
+            secret.wipe()
+            raise
+        lease = Lease(self._lock, key, secret, header, encoded)
+        lease.opener = opener
+        share = self.policy.refresh_ahead
+        point = 1.0 if share is None else share + (1 - share) / 2 * self._rand()
+        now = self._clock()
+        lease.dies_at = now + side.max_age
+        lease.gone_at = lease.dies_at + self.policy.stale_if_unavailable
+        lease.renew_at = now + side.max_age * point
+        lease.renew_messages = side.max_messages * point
+        lease.renew_bytes = side.max_bytes * point
+        return lease
+
+    def _failed(self, side: _Side, key: Hashable, error: BaseException, faults: list[Exception]) -> None:
+        """Note on the DEK in use that no next one came, and when to try again."""
+        lease = side.shelf.get(key)
+        if lease is None:
+            return
+        transient = bool(faults) and all(isinstance(fault, _TRANSIENT) for fault in faults)
+        pause = min(RETRY_SECONDS * 2**lease.failures, side.max_age / 8)
+        lease.failures = min(lease.failures + 1, 4)
+        lease.retry_at = self._clock() + pause * (0.5 + self._rand() / 2)
+        lease.down_until = lease.retry_at + pause if transient else 0.0
+        self._stats.refresh_failures += 1
+        self._note("refresh_failed", side=side.name, key_ids=lease.key_ids(), error=str(error))
+
+    # What fetches, and what is told of it.
+
+    def _generate(self, context_json: str | None, observe: Observer) -> tuple[bytearray, Header, None]:
+        dek, recipients = self._keyset.generate(self._suite, context_json, observe)
+        return dek, Header(self._suite, recipients, context_json), None
+
+    def _unwrap(self, header: Header, observe: Observer) -> tuple[bytearray, Header, str]:
+        dek, opener = self._keyset.unwrap(header, observe)
+        return dek, header, opener.key_id
+
+    def _observe(
+        self, faults: list[Exception], action: str, key_id: str, error: Exception | None, seconds: float
+    ) -> None:
+        outcome = (
+            "ok" if error is None else error.code if isinstance(error, KmsError) else type(error).__name__
+        )
+        with self._lock:
+            self._stats.call(action, outcome, seconds)
+            self._note("kms_call", action=action, key_id=key_id, outcome=outcome, seconds=seconds)
+            if error is not None:
+                faults.append(error)
+            if isinstance(error, KeyUnavailable | KmsAccessDenied):
+                self._refused(action, key_id, error)
+
+    def _refused(self, action: str, key_id: str, error: KmsError) -> None:
+        """Drop what a key gave that the KMS now refuses; a missing permission concerns one side only."""
+        both = isinstance(error, KeyUnavailable)
+        if both or action in WRITING_ACTIONS:
+            self._writing.drop_where(lambda lease: lease.names(key_id), "refused")
+        if both or action not in WRITING_ACTIONS:
+            self._reading.drop_where(lambda lease: lease.opener == key_id, "refused")
+
+    def _left(self, side: str, lease: Lease, cause: str) -> None:
+        self._stats.evictions[cause] += 1
+        self._note("evicted", side=side, cause=cause, key_ids=lease.key_ids())
+
+    def _note(self, name: str, **details: object) -> None:
+        self._events.append(CacheEvent(name, details))
+
+    def _tell(self) -> None:
+        """Log and hand on what happened, with no lock held."""
+        while self._events:
+            try:
+                event = self._events.popleft()
+            except IndexError:  # another thread was faster
+                return
+            _log_event(event)
+            if self._on_event is not None:
+                try:
+                    self._on_event(event)
+                except Exception:  # a broken hook must not break encryption
+                    log.exception("the on_event hook failed on %s", event.name)
+
+    def _sweep(self) -> float | None:
+        """Wipe what has expired. Returns the seconds to the next expiry; ``None``: nothing is held."""
+        with self._lock:
+            now = self._clock()
+            following = [
+                at for shelf in (self._writing, self._reading) if (at := shelf.sweep(now)) is not None
+            ]
+        self._tell()
+        return max(min(following) - now, 0.001) if following else None
+
+    def _after_fork(self) -> None:
+        """In the child, with the lock held: the caller's thread is the only one, and it has no DEK."""
+        self._empty("fork")
+        self._events.clear()
+        for side in (self._writers, self._readers):
+            side.flights.clear()
+        self._stats = CacheStats()
+        self._housekeeper.reset()
+
+    def _empty(self, cause: str) -> None:
+        self._epoch += 1
+        for shelf in (self._writing, self._reading):
+            shelf.drop_where(lambda lease: True, cause)
+
+
+_LEVELS = {"stale": logging.WARNING, "refresh_failed": logging.WARNING}
+
+
+def _log_event(event: CacheEvent) -> None:
+    level = (
+        logging.WARNING if event.details.get("cause") == "refused" else _LEVELS.get(event.name, logging.DEBUG)
+    )
+    if log.isEnabledFor(level):
+        log.log(level, "%s: %s", event.name, ", ".join(f"{k}={v}" for k, v in event.details.items()))
