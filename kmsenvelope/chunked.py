@@ -64,7 +64,12 @@ def context_bytes(context_json: str | None, aad: BytesLike = b"") -> bytes:
 
 
 def derive(suite: Suite, dek: BytesLike, salt: bytes, context: bytes) -> MessageKeys:
-    """Key, base nonce and commitment of one message."""
+    """Key, base nonce and commitment of one message. Raises ``ValueError`` for a DEK of the wrong size.
+
+    HMAC pads its key with zeros: without that check a DEK and the same DEK with a zero byte would both open.
+    """
+    if len(dek) != suite.key_size:
+        raise ValueError(f"a DEK of {suite} has {suite.key_size} bytes, not {len(dek)}")
     info = _LABEL + suite.aead_name.encode("ascii") + b"\x00" + salt + context
     size = suite.key_size + NONCE_SIZE + COMMITMENT_SIZE
     okm = HKDFExpand(_HASHES[suite.hash_name], size, info).derive(dek)
