@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .kms import Kms
+    from .kms.service import Kms
 
 FORMS = "local:ALIAS, local:/path/keys.db#ALIAS or tencent:REGION/KEY_ID"
 
@@ -51,10 +51,12 @@ def open_kms(address: KeyAddress) -> Kms:
     The passphrase of a local store comes from ``KMSENVELOPE_PASSPHRASE``, another endpoint than the public
     one from ``KMSENVELOPE_ENDPOINT``, credentials from where the SDK finds them: never from an envelope.
     """
-    from .kms import LocalKms, TencentKms
-
     if address.kms == "tencent":
+        from .kms.tencent import TencentKms
+
         return TencentKms(address.place, endpoint=os.environ.get("KMSENVELOPE_ENDPOINT") or None)
+    from .kms.local import LocalKms
+
     store = Path(address.place).expanduser()
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LocalKms(store, passphrase=os.environ.get("KMSENVELOPE_PASSPHRASE") or None)
