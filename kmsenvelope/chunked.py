@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from cryptography import cobblestone
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from .buffers import BytesLike
 from .ciphers import NONCE_SIZE, TAG_SIZE, Aead
-from .ciphers.openssl import AesGcm, Sm4Gcm
+from .ciphers.openssl import AesGcm
 from .errors import TruncatedError
 from .suites import Suite
 
@@ -107,7 +107,7 @@ class ChunkCipher:
     __slots__ = ("_aead", "_base")
 
     def __init__(self, suite: Suite, keys: MessageKeys) -> None:
-        self._aead: Aead = Sm4Gcm(keys.key) if suite is Suite.SM4_GCM else AesGcm(keys.key)
+        self._aead = _aead(suite, keys.key)
         self._base = int.from_bytes(keys.base_nonce, "big")
 
     def seal_run(self, first: int, data: BytesLike, out: bytearray | memoryview) -> int:
@@ -115,31 +115,28 @@ class ChunkCipher:
 
         Only the last chunk of a message may be short; an empty ``data`` is one empty chunk.
         """
-        target, done, aead = memoryview(out), 0, self._aead
-        for nonce, piece in self._pieces(first, memoryview(data), CHUNK):
-            end = done + len(piece) + TAG_SIZE
-            aead.seal_into(nonce, piece, target[done:end])
-            done = end
-        return done
+        return self._aead.seal_run(self._nonces(first, len(data), CHUNK), CHUNK, data, out)
 
     def open_run(self, first: int, sealed: BytesLike, out: bytearray | memoryview) -> int:
         """Open the chunks from index ``first``; returns the bytes of plaintext in ``out``.
 
         Raises ``InvalidTag``; what ``out`` holds before the chunk that failed is authentic.
         """
-        target, done, aead = memoryview(out), 0, self._aead
-        for nonce, piece in self._pieces(first, memoryview(sealed), SEALED):
-            end = done + len(piece) - TAG_SIZE
-            aead.open_into(nonce, piece, target[done:end])
-            done = end
-        return done
+        return self._aead.open_run(self._nonces(first, len(sealed), SEALED), SEALED, sealed, out)
 
-    def _pieces(self, first: int, source: memoryview, step: int) -> Iterator[tuple[bytes, memoryview]]:
-        if first + len(source) // step >= MAX_CHUNKS:
+    def _nonces(self, first: int, size: int, step: int) -> list[bytes]:
+        if first + size // step >= MAX_CHUNKS:
             raise ValueError("a message holds at most 2**38 chunks (4 PiB)")
-        base = self._base
-        for index, start in enumerate(range(0, len(source) or 1, step), first):
-            yield (base ^ index).to_bytes(NONCE_SIZE, "big"), source[start : start + step]
+        base, end = self._base, first + (-(-size // step) or 1)
+        return [(base ^ index).to_bytes(NONCE_SIZE, "big") for index in range(first, end)]
+
+
+def _aead(suite: Suite, key: bytes) -> Aead:
+    if suite is Suite.SM4_GCM:
+        from .ciphers.select import sm4_gcm
+
+        return sm4_gcm(key)
+    return AesGcm(key)
 
 
 class _Stream:
