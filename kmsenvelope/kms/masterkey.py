@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_SECRET = 4096
 """Bytes that the KMS encrypts itself. Source: Encrypt, Plaintext."""
 
-SM2_ASN1 = "SM2_C1C3C2_ASN1"
+SM2_ALGORITHM = "SM2_C1C3C2_ASN1"
 RSA_ALGORITHMS = ("RSAES_OAEP_SHA_256", "RSAES_OAEP_SHA_1", "RSAES_PKCS1_V1_5")
 
 _DEK_SIZES = tuple(sorted({suite.key_size for suite in Suite}))
@@ -158,12 +158,12 @@ class MasterKey:
 
     def decrypt_asymmetric(self, ciphertext: str, algorithm: str) -> bytearray:
         """What was encrypted to this CMK's public key: see ``Kms.asymmetric_decrypt``; Base64 here."""
-        if algorithm == SM2_ASN1:
+        if algorithm == SM2_ALGORITHM:
             action, extra = "AsymmetricSm2Decrypt", {}
         elif algorithm in RSA_ALGORITHMS:
             action, extra = "AsymmetricRsaDecrypt", {"Algorithm": algorithm}
         else:
-            known = ", ".join((SM2_ASN1, *RSA_ALGORITHMS))
+            known = ", ".join((SM2_ALGORITHM, *RSA_ALGORITHMS))
             raise KmsError(
                 f"algorithm {algorithm!r} is not one that the KMS decrypts: {known}",
                 code="UnsupportedAlgorithm",
