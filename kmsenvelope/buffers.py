@@ -7,6 +7,8 @@ BytesLike = bytes | bytearray | memoryview
 
 def byte_view(data: BytesLike, name: str = "data") -> memoryview:
     """``data`` as a view of single bytes. ``TypeError`` for str and all else that is not bytes-like."""
+    if type(data) is bytes:  # nearly always: the checks below would tell on small messages
+        return memoryview(data)
     if isinstance(data, str):
         raise TypeError(f"{name} must be bytes-like, not str: encode the text first, e.g. with .encode()")
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from cryptography import cobblestone
@@ -59,8 +60,13 @@ class MessageKeys(NamedTuple):
 
 def context_bytes(context_json: str | None, aad: BytesLike = b"") -> bytes:
     """What chunked-encryption is given as its context: format, encryption context, aad."""
+    return _context_prefix(context_json) + aad
+
+
+@lru_cache(maxsize=1024)
+def _context_prefix(context_json: str | None) -> bytes:
     context = (context_json or "").encode("utf-8")
-    return b"kmsenvelope/1\x00%b%b%b" % (len(context).to_bytes(4, "big"), context, bytes(aad))
+    return b"kmsenvelope/1\x00" + len(context).to_bytes(4, "big") + context
 
 
 def derive(suite: Suite, dek: BytesLike, salt: bytes, context: bytes) -> MessageKeys:

@@ -24,7 +24,7 @@ from .context import encode_context
 from .datakeys import CachePolicy, DataKeys
 from .errors import AuthenticationError, ContextMismatch, TruncatedError
 from .files import FdSink, NoSink, Progress, SourceFile, open_file, refuse_same_file, seal_file
-from .header import Header, decode_header, read_header
+from .header import Header, decode_header, header_bytes, read_header
 from .keyset import KeySet, Opener, Wrapper
 from .streams import DecryptingReader, EncryptingWriter, Sink, Source, read_exactly, write_all
 from .suites import DEFAULT_SUITE, Suite
@@ -78,12 +78,18 @@ class EnvelopeClient:
     def decrypt(self, blob: BytesLike, *, context: Context = None, aad: BytesLike = b"") -> bytes:
         """The data in an envelope."""
         view = byte_view(blob, "blob")
-        header, size = decode_header(view)
-        bound = self._bound(header, context, aad)
-        body = view[size:]
+        raw = header_bytes(view)
+        body = view[len(raw) :]
+        lease = self._datakeys.known(raw)
+        if lease is None:  # every refusal that needs no KMS comes first
+            header = decode_header(view)[0]
+            self._bound(header, context, aad)
+            plain_size(len(body))
+            lease = self._datakeys.for_reading(header)
+        with lease:
+            header = lease.header_value
+            cipher = decryptor(header.suite, lease.dek, self._bound(header, context, aad))
         plain_size(len(body))
-        with self._datakeys.for_reading(header) as lease:
-            cipher = decryptor(header.suite, lease.dek, bound)
         try:
             return cipher.update(body) + cipher.finalize()
         except InvalidTag:
@@ -226,7 +232,7 @@ class EnvelopeClient:
 
     def _bound(self, header: Header, context: Context, aad: BytesLike) -> bytes:
         """What the body's derivation binds, once the caller's context proved to be the header's."""
-        if context is not None:
+        if context is not None and context != header.context:
             given = encode_context(context)
             # Another encoder may have written the same pairs differently.
             if given != header.context_json and dict(context) != header.context:

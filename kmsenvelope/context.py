@@ -21,7 +21,7 @@ def encode_context(context: Mapping[str, str] | None) -> str | None:
     """
     if context is None:
         return None
-    if not isinstance(context, Mapping):
+    if type(context) is not dict and not isinstance(context, Mapping):  # the first is much faster
         raise TypeError(f"context must be a mapping of str to str, not {type(context).__name__}")
     try:
         return _encode_items(tuple(context.items()))

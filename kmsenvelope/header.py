@@ -20,6 +20,7 @@ MAX_RECIPIENTS = 16
 
 _KNOWN_SIZE = 4096
 _PREFIX = struct.Struct(">6sBBI")
+_SIZE = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,15 @@ def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
     text = bytes(data[PREFIX_SIZE:end])
     # Many small envelopes share a header. Large ones are not kept: they may come from anyone.
     return (_parse_known if size <= _KNOWN_SIZE else _parse)(suite, text), end
+
+
+def header_bytes(data: memoryview) -> bytes:
+    """What are the header's bytes if ``data`` is an envelope, which is not checked; empty if it cannot be."""
+    try:
+        (size,) = _SIZE.unpack_from(data, 8)
+    except struct.error:
+        return b""
+    return bytes(data[: PREFIX_SIZE + size]) if size <= MAX_JSON else b""
 
 
 def read_header(read_exactly: Callable[[int], bytes]) -> tuple[Header, bytes]:
