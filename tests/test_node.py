@@ -154,10 +154,11 @@ def test_opens_a_file_and_names_the_outcome_of_a_damaged_one(node: str, tmp_path
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"truncated\n")
 
 
-FRAGMENTS = (
+TOKENS = (
     b'{} [] , : " \\ null NaN -1e5 \\u0041 \\ud83d \\\\ud83d \xf0\x9f\x98\x80 \xed\xa0\x80 \xff \xef\xbb\xbf '
     b'"keys" "context" "context":"{}", "alg":"x", "kms":"y", "region":null,'
-).split(b" ") + [b" ", b"\t", b"\n", b"\x00", b"\x0b", b"[" * 40, b"[" * 29 + b"]" * 29]
+)
+FRAGMENTS = [*TOKENS.split(b" "), b" ", b"\t", b"\n", b"\x00", b"\x0b", b"[" * 40, b"[" * 29 + b"]" * 29]
 
 
 def damaged(text: bytes, source: random.Random) -> bytes:
