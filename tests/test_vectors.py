@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from vectorfile import FILES, SUITE_FILES, VECTORS, GivenKey, Vector, document, load
 
 from kmsenvelope.chunked import CHUNK, ChunkCipher, Decryptor, Encryptor, MessageKeys, context_bytes, derive
+from kmsenvelope.ciphers.select import Provider, sm4_providers
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import (
     AuthenticationError,
@@ -261,6 +262,25 @@ def test_aes_bodies_are_cobblestone_messages_both_ways(vector: Vector) -> None:
     body = sealer.update(plain) + sealer.finalize()
     ours = Decryptor(header.suite, vector.dek, bound)
     assert ours.update(body) + ours.finalize() == plain
+
+
+@pytest.mark.parametrize("provider", sm4_providers(), ids=lambda provider: provider.name)
+def test_sm4_bodies_are_the_same_with_every_provider(provider: Provider) -> None:
+    if provider.make is None:
+        pytest.skip(f"{provider.name}: {provider.reason}")
+    for vector in (v for v in ENCODED if v.file == "sm4-gcm"):
+        header, size = decode_header(vector.data)
+        salt, sealed = vector.data[size : size + 24], vector.data[size + 56 :]
+        keys = derive(header.suite, vector.dek, salt, context_bytes(header.context_json, vector.aad))
+        base = int.from_bytes(keys.base_nonce, "big")
+        nonces = [(base ^ index).to_bytes(12, "big") for index in range(len(sealed) // (CHUNK + 16) + 1)]
+        aead, plain = provider.make(keys.key), bytearray(len(sealed) - 16 * len(nonces))
+        assert aead.open_run(nonces, CHUNK + 16, sealed, plain) == len(plain)
+        assert vector.holds(bytes(plain))
+        if len(plain) % CHUNK:
+            again = bytearray(len(sealed))
+            assert aead.seal_run(nonces, CHUNK, plain, again) == len(again)
+            assert again == sealed
 
 
 @each_derivation
