@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator import lifecycle, rotation, symmetric
-from kmsenvelope.emulator.call import Call
-from kmsenvelope.emulator.fields import Base64, Field, ListOf, Struct, Text, Uint
-from kmsenvelope.emulator.records import EXTERNAL, KMS_MADE
+from . import asymmetric, hosted, importing, lifecycle, rotation, service, signing, symmetric
+from . import errors as e
+from .call import Call
+from .fields import Base64, Field, ListOf, Struct, Text, Uint
+from .records import EXTERNAL, KMS_MADE
 
 Handler = Callable[[Call, dict[str, Any]], dict[str, Any]]
 
@@ -175,7 +175,7 @@ _SYMMETRIC: dict[str, Action] = {
             "NumberOfBytes": Uint(low=1, high=1024),
             "EncryptionContext": CONTEXT,
             "IsHostedByKms": Uint(default=0, high=1),
-            "DataKeyName": Text(),
+            "DataKeyName": Text(pattern=_ALIAS, code=e.INVALID_DATA_KEY_NAME),
             "Description": Text(max_bytes=100),
             "HsmClusterId": NO_CLUSTER,
             "Tags": TAGS,
@@ -190,4 +190,121 @@ _SYMMETRIC: dict[str, Action] = {
     ),
 }
 
-ACTIONS: dict[str, Action] = _LIFECYCLE | _ROTATION | _SYMMETRIC
+_PLAIN_KEY: dict[str, Field] = {"KeyId": KEY_ID}
+_WRAPPINGS = ("RSAES_PKCS1_V1_5", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256")
+_SIGNATURE: dict[str, Field] = {
+    "KeyId": KEY_ID,
+    "Algorithm": Text(required=True, choices=signing.ALGORITHMS),
+    "Message": Base64(max_bytes=4096),
+    "MessageType": Text(default="RAW", choices=("RAW", "DIGEST")),
+}
+
+_ASYMMETRIC: dict[str, Action] = {
+    "GetPublicKey": Action(asymmetric.get_public_key, _PLAIN_KEY),
+    "AsymmetricRsaDecrypt": Action(
+        asymmetric.rsa_decrypt,
+        {"KeyId": KEY_ID, "Ciphertext": Base64(), "Algorithm": Text(required=True, choices=_WRAPPINGS)},
+        rate=200,
+    ),
+    "AsymmetricSm2Decrypt": Action(
+        asymmetric.sm2_decrypt, {"KeyId": KEY_ID, "Ciphertext": Base64(max_bytes=256)}, rate=200
+    ),
+    "SignByAsymmetricKey": Action(signing.sign, _SIGNATURE),
+    "VerifyByAsymmetricKey": Action(signing.verify, _SIGNATURE | {"SignatureValue": Base64()}),
+    "PostQuantumCryptoEncrypt": Action(
+        asymmetric.post_quantum,
+        {"KeyId": KEY_ID, "PlainText": Base64(max_bytes=4096, code=e.INVALID_PLAINTEXT)},
+        rate=20,
+    ),
+    "PostQuantumCryptoDecrypt": Action(
+        asymmetric.post_quantum, {"CiphertextBlob": BLOB, **DELIVERY}, rate=20
+    ),
+    "PostQuantumCryptoSign": Action(
+        asymmetric.post_quantum, {"KeyId": KEY_ID, "Message": Base64(max_bytes=4096)}, rate=20
+    ),
+    "PostQuantumCryptoVerify": Action(
+        asymmetric.post_quantum,
+        {"KeyId": KEY_ID, "Message": Base64(max_bytes=4096), "SignatureValue": Base64()},
+        rate=20,
+    ),
+}
+
+_IMPORT: dict[str, Action] = {
+    "GetParametersForImport": Action(
+        importing.get_parameters,
+        {
+            "KeyId": KEY_ID,
+            "WrappingAlgorithm": Text(required=True, choices=_WRAPPINGS),
+            "WrappingKeySpec": Text(required=True, choices=("RSA_2048",)),
+        },
+        writes=True,
+    ),
+    "ImportKeyMaterial": Action(
+        importing.import_material,
+        {
+            "KeyId": KEY_ID,
+            "EncryptedKeyMaterial": Base64(),
+            "ImportToken": Text(required=True),
+            "ValidTo": Uint(default=0, high=importing.LATEST_VALID_TO),
+        },
+        writes=True,
+    ),
+    "DeleteImportedKeyMaterial": Action(importing.delete_material, _PLAIN_KEY, writes=True),
+}
+
+_DATA_KEY_ID = Text(required=True, pattern=_UUID, code=e.INVALID_DATA_KEY_ID)
+_DATA_KEY_IDS = ListOf(
+    Text(pattern=_UUID, code=e.INVALID_DATA_KEY_ID), required=True, duplicate=e.DUPLICATED_DATA_KEY_ID
+)
+_ONE: dict[str, Field] = {"DataKeyId": _DATA_KEY_ID, **MEMBER}
+_SEVERAL: dict[str, Field] = {"DataKeyIds": _DATA_KEY_IDS, **MEMBER}
+_NAME = Text(required=True, pattern=_ALIAS, code=e.INVALID_DATA_KEY_NAME)
+_SHORT = Text(max_bytes=100)
+_OPTIONAL_KEY_ID = Text(pattern=_UUID, code=e.INVALID_KEY_ID)
+
+_HOSTED: dict[str, Action] = {
+    "ImportDataKey": Action(
+        hosted.import_data_key,
+        {
+            "DataKeyName": _NAME,
+            "ImportKeyMaterial": Text(required=True, max_chars=8192, code=e.INVALID_IMPORT),
+            "ImportType": Uint(required=True, low=1, high=2, code=e.INVALID_TYPE),
+            "Description": _SHORT,
+            "KeyId": _OPTIONAL_KEY_ID,
+            "HsmClusterId": NO_CLUSTER,
+            "Tags": TAGS,
+        },
+        writes=True,
+    ),
+    "GetDataKeyPlaintext": Action(
+        hosted.get_plaintext, {"DataKeyId": _DATA_KEY_ID, **DELIVERY}, rate=300, group="symmetric"
+    ),
+    "GetDataKeyCiphertextBlob": Action(hosted.get_blob, _ONE),
+    "DescribeDataKey": Action(hosted.describe, _ONE),
+    "DescribeDataKeys": Action(hosted.describe_many, _SEVERAL),
+    "ListDataKeys": Action(hosted.list_ids, PAGE | {"HsmClusterId": SHARED_CLUSTER}),
+    "ListDataKeyDetail": Action(
+        hosted.list_detail, PAGE | MEMBERS | FILTERS | {"KeyId": _OPTIONAL_KEY_ID, "DataKeyLen": Uint()}
+    ),
+    "EnableDataKey": Action(hosted.enable, _ONE, writes=True),
+    "EnableDataKeys": Action(hosted.enable, _SEVERAL, writes=True),
+    "DisableDataKey": Action(hosted.disable, _ONE, writes=True),
+    "DisableDataKeys": Action(hosted.disable, _SEVERAL, writes=True),
+    "ScheduleDataKeyDeletion": Action(
+        hosted.schedule_deletion, _ONE | {"PendingWindowInDays": WINDOW}, writes=True
+    ),
+    "CancelDataKeyDeletion": Action(hosted.cancel_deletion, _ONE, rate=20, writes=True),
+    "UpdateDataKeyName": Action(hosted.update_name, _ONE | {"DataKeyName": _NAME}, writes=True),
+    "UpdateDataKeyDescription": Action(
+        hosted.update_description, _ONE | {"Description": Text(required=True, max_bytes=100)}, writes=True
+    ),
+}
+
+_SERVICE: dict[str, Action] = {
+    "ListAlgorithms": Action(service.list_algorithms, {}),
+    "GetServiceStatus": Action(service.service_status, {}),
+    "GetRegions": Action(service.regions, {}),
+}
+
+ACTIONS: dict[str, Action] = _LIFECYCLE | _ROTATION | _SYMMETRIC | _ASYMMETRIC | _IMPORT | _HOSTED | _SERVICE
+"""All actions of the API but those of white-box keys."""

@@ -23,9 +23,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.policy import Policy
+from . import errors as e
+from .errors import EngineError
+from .policy import Policy
+
+NO_CONTEXT = b"absent"
+"""The binding of a blob without encryption context."""
 
 _SEPARATOR = "-k-"
 _MARKER = hashlib.sha256(b"kmsenvelope emulator blob 1").digest()[:16]
@@ -82,7 +85,7 @@ def context_binding(context: str | None, policy: Policy) -> bytes:
     Raises ``EngineError`` (InvalidParameter) unless it is a JSON object.
     """
     if context is None or (context == "" and policy.empty_context_is_absent):
-        return b"absent"
+        return NO_CONTEXT
     parsed = _json_object(context) if context else {}
     if policy.context_comparison == "json":
         context = json.dumps(parsed, sort_keys=True)

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.policy import Policy
-from kmsenvelope.emulator.records import Key
-from kmsenvelope.emulator.states import check_state
-from kmsenvelope.emulator.store import Transaction
+from . import errors as e
+from .errors import EngineError
+from .policy import Policy
+from .records import Key
+from .states import check_state
+from .store import Transaction
 
 
 @dataclass
@@ -40,6 +40,10 @@ class Call:
     def new_id(self) -> str:
         """A time-based UUID with a random node, as the service's ids look."""
         return str(uuid.uuid1(node=int.from_bytes(self.random(6), "big") | 1 << 40))
+
+
+PUBLIC_KEY = "public"
+"""The name under which an asymmetric CMK's public key is kept."""
 
 
 def material_name(version: int) -> str:

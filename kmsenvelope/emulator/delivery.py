@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -10,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.call import Call
-from kmsenvelope.emulator.errors import EngineError
+from . import errors as e
+from .call import Call
+from .errors import EngineError
 
 RSA_PADDINGS: dict[str, padding.AsymmetricPadding] = {
     "RSAES_PKCS1_V1_5": padding.PKCS1v15(),
@@ -55,4 +56,24 @@ def _load_rsa(pem: str) -> rsa.RSAPublicKey:
 
 
 def _encipher_sm2(call: Call, pem: str, algorithm: str, plaintext: bytes) -> bytes:
-    raise EngineError(e.INVALID_PARAMETER, "EncryptionPublicKey is not an SM2 public key in PEM")
+    from ..kms.sm2 import SM2PublicKey
+
+    try:
+        public = SM2PublicKey.from_der(_pem_content(pem))
+    except ValueError:
+        message = "EncryptionPublicKey is not an SM2 public key in PEM; for RSA, set EncryptionAlgorithm"
+        raise EngineError(e.INVALID_PARAMETER, message) from None
+    try:
+        if algorithm == SM2_ASN1:
+            return public.encrypt(plaintext)
+        enciphered = public.encrypt(plaintext, raw=True)
+    except ImportError as error:
+        raise EngineError(e.ENCRYPTION_ERROR, str(error)) from None
+    return enciphered if call.policy.sm2_raw_prefix else enciphered[1:]
+
+
+def _pem_content(pem: str) -> bytes:
+    armour = re.fullmatch(r"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem)
+    if armour is None:
+        raise ValueError("not a public key in PEM")
+    return base64.b64decode("".join(armour[1].split()), validate=True)

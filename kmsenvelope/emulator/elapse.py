@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from kmsenvelope.emulator.call import Call, material_name
-from kmsenvelope.emulator.records import ENABLED, PENDING_DELETE, PENDING_IMPORT, DataKey, Key
-from kmsenvelope.emulator.rotation import add_version
+from .call import Call
+from .importing import drop_material
+from .records import ENABLED, PENDING_DELETE, DataKey, ImportToken, Key
+from .rotation import add_version
 
 
 def elapse(call: Call) -> None:
@@ -14,7 +15,7 @@ def elapse(call: Call) -> None:
     for key in call.tx.due(Key, call.now):
         call.region = key.region
         if key.state == PENDING_DELETE and key.deletion_date <= call.now:
-            call.tx.remove(key)
+            _remove(call, key)
             continue
         if key.has_material and 0 < key.valid_to <= call.now:
             drop_material(call, key)
@@ -25,10 +26,8 @@ def elapse(call: Call) -> None:
         call.tx.save(key)
 
 
-def drop_material(call: Call, key: Key) -> None:
-    """Forget imported material; the caller saves the key. A pending deletion stays pending."""
-    call.tx.drop_secret(key.id, material_name(key.version))
-    key.has_material = False
-    key.valid_to = 0
-    if key.state != PENDING_DELETE:
-        key.state = PENDING_IMPORT
+def _remove(call: Call, key: Key) -> None:
+    for token in call.tx.all(ImportToken, key.region):
+        if token.key_id == key.id:
+            call.tx.remove(token)
+    call.tx.remove(key)

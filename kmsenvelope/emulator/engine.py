@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.actions import ACTIONS
-from kmsenvelope.emulator.call import Call
-from kmsenvelope.emulator.elapse import elapse
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.fields import check_fields
-from kmsenvelope.emulator.policy import DEFAULT_POLICY, Policy
-from kmsenvelope.emulator.store import Store, StoreError, Transaction
+from . import errors as e
+from .actions import ACTIONS
+from .call import Call
+from .elapse import elapse
+from .errors import EngineError
+from .fields import check_fields
+from .policy import DEFAULT_POLICY, Policy
+from .store import Store, StoreError, Transaction
 
 __all__ = ["Engine", "EngineError", "Policy"]
 

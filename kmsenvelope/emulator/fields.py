@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.errors import EngineError
+from . import errors as e
+from .errors import EngineError
 
 
 class Field(Protocol):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmsenvelope.emulator import asymmetric
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.call import Call, material_name
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.records import (
+from . import asymmetric
+from . import errors as e
+from .call import PUBLIC_KEY, Call, material_name
+from .errors import EngineError
+from .records import (
     ARCHIVED,
     DAY,
     DISABLED,
@@ -20,14 +20,14 @@ from kmsenvelope.emulator.records import (
     PENDING_IMPORT,
     Key,
 )
-from kmsenvelope.emulator.store import NameTaken
+from .store import NameTaken
 
 ACCOUNT_UIN = 100000000001
 """The one account of the emulator."""
 
 _TYPE_EXTERNAL = 2
 _LISTED_STATES = (ENABLED, DISABLED, PENDING_IMPORT)
-_STATE_FILTER = {1: ENABLED, 2: DISABLED, 3: PENDING_DELETE, 4: PENDING_IMPORT, 5: ARCHIVED}
+STATE_FILTER = {1: ENABLED, 2: DISABLED, 3: PENDING_DELETE, 4: PENDING_IMPORT, 5: ARCHIVED}
 
 
 def create_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def create_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     except NameTaken:
         raise EngineError(e.ALIAS_EXISTS, f"the alias {key.name} is taken") from None
     if not external:
-        call.tx.set_secret(key.id, material_name(1), new_material(call, usage))
+        _make_material(call, key)
     return {
         "KeyId": key.id,
         "Alias": key.name,
@@ -70,11 +70,13 @@ def create_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def new_material(call: Call, usage: str) -> bytes:
-    """Fresh material: a symmetric key of the region's size, or a private key."""
-    if usage == ENCRYPT_DECRYPT:
-        return call.random(material_size(call))
-    return asymmetric.new_private_key(usage)
+def _make_material(call: Call, key: Key) -> None:
+    if key.usage == ENCRYPT_DECRYPT:
+        material = call.random(material_size(call))
+    else:
+        material, public = asymmetric.new_key_pair(key.usage)
+        call.tx.set_secret(key.id, PUBLIC_KEY, public)
+    call.tx.set_secret(key.id, material_name(key.version), material)
 
 
 def material_size(call: Call) -> int:
@@ -141,7 +143,7 @@ def list_keys(call: Call, p: dict[str, Any]) -> dict[str, Any]:
 def list_key_detail(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """KeyMetadata of the CMKs that pass the filters (API: ListKeyDetail)."""
     usage = p["KeyUsage"] or ENCRYPT_DECRYPT
-    state, origin, text = _STATE_FILTER.get(p["KeyState"]), p["Origin"], p["SearchKeyAlias"] or ""
+    state, origin, text = STATE_FILTER.get(p["KeyState"]), p["Origin"], p["SearchKeyAlias"] or ""
     keys = [
         key
         for key in _created_by_role(call, p)
@@ -188,13 +190,13 @@ def enable_keys(call: Call, p: dict[str, Any]) -> dict[str, Any]:
 
 def disable_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """Enabled to Disabled (API: DisableKey)."""
-    return _set_state(call, _unbound(call.key(p["KeyId"], "DisableKey")), DISABLED)
+    return _set_state(call, check_unbound(call.key(p["KeyId"], "DisableKey")), DISABLED)
 
 
 def disable_keys(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """All of them, or none if one cannot be disabled (API: DisableKeys)."""
     for key_id in p["KeyIds"]:
-        _set_state(call, _unbound(call.key(key_id, "DisableKey")), DISABLED)
+        _set_state(call, check_unbound(call.key(key_id, "DisableKey")), DISABLED)
     return {}
 
 
@@ -204,7 +206,8 @@ def _set_state(call: Call, key: Key, state: str) -> dict[str, Any]:
     return {}
 
 
-def _unbound(key: Key) -> Key:
+def check_unbound(key: Key) -> Key:
+    """``key``, if no product uses it. Raises ``EngineError`` (CmkUsedByCloudProduct)."""
     if key.bindings:
         product, _ = key.bindings[0]
         raise EngineError(e.CMK_USED, f"the key {key.id} is in use by the product {product}", key.id)
@@ -213,7 +216,7 @@ def _unbound(key: Key) -> Key:
 
 def schedule_key_deletion(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """Disabled to PendingDelete, for 7 to 30 days (API: ScheduleKeyDeletion)."""
-    key = _unbound(call.key(p["KeyId"], "ScheduleKeyDeletion"))
+    key = check_unbound(call.key(p["KeyId"], "ScheduleKeyDeletion"))
     key.deletion_date = call.now + p["PendingWindowInDays"] * DAY
     _set_state(call, key, PENDING_DELETE)
     return {"KeyId": key.id, "DeletionDate": key.deletion_date}
@@ -229,7 +232,7 @@ def cancel_key_deletion(call: Call, p: dict[str, Any]) -> dict[str, Any]:
 
 def archive_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """Enabled to Archived: the CMK only decrypts (API: ArchiveKey)."""
-    return _set_state(call, _unbound(call.key(p["KeyId"], "ArchiveKey")), ARCHIVED)
+    return _set_state(call, check_unbound(call.key(p["KeyId"], "ArchiveKey")), ARCHIVED)
 
 
 def cancel_key_archive(call: Call, p: dict[str, Any]) -> dict[str, Any]:

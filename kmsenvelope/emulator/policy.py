@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kmsenvelope.emulator import errors as e
+from . import errors as e
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Policy:
     # Imported material.
     import_supersession: bool = True
     """Whether GetParametersForImport ends the validity of the CMK's earlier tokens, as the guide says."""
+    wrong_material_length: str = e.DECRYPT_MATERIAL
+    """Answer of ImportKeyMaterial for material of another length than the region's."""
     superseded_token: str = e.TOKEN_EXPIRED
     """Answer of ImportKeyMaterial for a superseded token."""
 

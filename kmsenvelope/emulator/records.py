@@ -74,7 +74,7 @@ class Key:
 
 @dataclass
 class DataKey:
-    """A data key hosted by the KMS; ``blob`` is its wrapped form."""
+    """A data key hosted by the KMS; ``blob`` is its wrapped form, ``inner`` the service's own."""
 
     kind: ClassVar[str] = "datakey"
 
@@ -83,6 +83,7 @@ class DataKey:
     name: str
     key_id: str
     blob: str
+    inner: str
     size: int
     description: str
     origin: str

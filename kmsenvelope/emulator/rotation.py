@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.call import Call, material_name
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.lifecycle import new_material
-from kmsenvelope.emulator.records import ENCRYPT_DECRYPT, EXTERNAL, Key
+from . import errors as e
+from .call import Call, material_name
+from .errors import EngineError
+from .lifecycle import material_size
+from .records import ENCRYPT_DECRYPT, EXTERNAL, Key
 
 
 def enable_rotation(call: Call, p: dict[str, Any]) -> dict[str, Any]:
@@ -60,4 +60,4 @@ def add_version(call: Call, key: Key) -> None:
     key.version += 1
     key.rotated_at = call.now
     key.rotating_until = 0
-    call.tx.set_secret(key.id, material_name(key.version), new_material(call, key.usage))
+    call.tx.set_secret(key.id, material_name(key.version), call.random(material_size(call)))

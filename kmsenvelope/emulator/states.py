@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.policy import Policy
-from kmsenvelope.emulator.records import ARCHIVED, DISABLED, ENABLED, PENDING_DELETE, PENDING_IMPORT, Key
+from . import errors as e
+from .errors import EngineError
+from .policy import Policy
+from .records import ARCHIVED, DISABLED, ENABLED, PENDING_DELETE, PENDING_IMPORT, Key
 
 _ASK = "?"
 """Undocumented: the answer is the policy's field ``<row's first word>_<state>``."""

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from kmsenvelope.emulator.records import DataKey, ImportToken, Key
+from .records import DataKey, ImportToken, Key
 
 SCRYPT_N = 2**17
 """Cost of a passphrase: 128 MiB and some tenths of a second, once per opening."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from kmsenvelope.emulator import blobs, delivery, hosted
-from kmsenvelope.emulator import errors as e
-from kmsenvelope.emulator.call import Call
-from kmsenvelope.emulator.errors import EngineError
-from kmsenvelope.emulator.records import ENCRYPT_DECRYPT
-from kmsenvelope.emulator.wrapping import unwrap, wrap
+from . import blobs, delivery, hosted
+from . import errors as e
+from .call import Call
+from .errors import EngineError
+from .records import ENCRYPT_DECRYPT
+from .wrapping import unwrap, wrap
 
 _KEY_SPECS = {"AES_128": 16, "AES_256": 32}
 
@@ -24,19 +24,19 @@ def encrypt(call: Call, p: dict[str, Any]) -> dict[str, Any]:
 
 def decrypt(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """The plaintext of a blob, perhaps enciphered to the caller's public key (API: Decrypt)."""
-    key, plaintext, _ = unwrap(call, p["CiphertextBlob"], p["EncryptionContext"], "Decrypt")
+    binding = blobs.context_binding(p["EncryptionContext"], call.policy)
+    key, plaintext, _ = unwrap(call, p["CiphertextBlob"], binding, "Decrypt")
     return {"KeyId": key.id, "Plaintext": delivery.deliver(call, p, plaintext)}
 
 
 def reencrypt(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     """The same plaintext in a blob of another CMK, version or context (API: ReEncrypt)."""
-    source_context, new_context = p["SourceEncryptionContext"], p["DestinationEncryptionContext"]
-    source, plaintext, version = unwrap(call, p["CiphertextBlob"], source_context, "ReEncrypt.Source")
+    binding = blobs.context_binding(p["SourceEncryptionContext"], call.policy)
+    new_binding = blobs.context_binding(p["DestinationEncryptionContext"], call.policy)
+    source, plaintext, version = unwrap(call, p["CiphertextBlob"], binding, "ReEncrypt.Source")
     target = call.key(p["DestinationKeyId"] or source.id, "ReEncrypt.Destination", ENCRYPT_DECRYPT)
-    new_binding = blobs.context_binding(new_context, call.policy)
-    same_context = new_binding == blobs.context_binding(source_context, call.policy)
     unchanged = target.id == source.id and version == target.version
-    if unchanged and (same_context or not call.policy.reencrypt_changed_context):
+    if unchanged and (new_binding == binding or not call.policy.reencrypt_changed_context):
         blob, renewed = p["CiphertextBlob"], False
     else:
         blob, renewed = wrap(call, target, plaintext, new_binding), True
@@ -54,7 +54,7 @@ def generate_data_key(call: Call, p: dict[str, Any]) -> dict[str, Any]:
     blob = wrap(call, key, data_key, binding)
     answer = {"KeyId": key.id, "Plaintext": delivery.deliver(call, p, data_key), "CiphertextBlob": blob}
     if p["IsHostedByKms"]:
-        answer |= hosted.keep(call, p, key, blob, size)
+        answer |= hosted.keep(call, p, key, data_key, blob)
     return answer
 
 
