@@ -19,8 +19,8 @@ from ..buffers import BytesLike
 from . import TAG_SIZE
 
 # ctypes.util.find_library would start ldconfig or a C compiler for a name that has not changed since 2014.
-_SONAME = "libgcrypt.20.dylib" if sys.platform == "darwin" else "libgcrypt.so.20"
-_OLDEST = b"1.9.0"  # the first with SM4
+SONAME = "libgcrypt.20.dylib" if sys.platform == "darwin" else "libgcrypt.so.20"
+OLDEST = "1.9.0"  # the first with SM4
 
 # gcrypt.h
 _INITIALIZATION_FINISHED, _INITIALIZATION_FINISHED_P = 38, 39
@@ -82,27 +82,26 @@ class Library(NamedTuple):
 
 
 @cache
-def load() -> Library:
-    """Load and initialise the library. Raises ``LibgcryptError`` if it is absent or older than 1.9."""
+def load(soname: str = SONAME, oldest: str = OLDEST) -> Library:
+    """Load and initialise the library. Raises ``LibgcryptError`` if it is absent or older than ``oldest``."""
     if sys.implementation.name != "cpython":
         raise LibgcryptError(f"not supported on {sys.implementation.name}")
     try:
-        dll = ctypes.CDLL(_SONAME)
+        dll = ctypes.CDLL(soname)
     except OSError as error:
         raise LibgcryptError(f"cannot be loaded: {error}") from None
     check_version = ctypes.CFUNCTYPE(_STRING, _STRING)(("gcry_check_version", dll))
     version = check_version(None).decode("ascii")  # this call also prepares the library
-    if not check_version(_OLDEST):
-        raise LibgcryptError(f"version {version} has no SM4; 1.9 is the first that has")
+
+    def at_least(wanted: str) -> bool:
+        return check_version(wanted.encode("ascii")) is not None
+
+    if not at_least(oldest):
+        raise LibgcryptError(f"version {version} is too old: {oldest} is the first that will do")
     control = dll.gcry_control
     if not control(_INITIALIZATION_FINISHED_P):
         control(_INITIALIZATION_FINISHED, 0)
-    return Library(
-        version,
-        _processor_features(dll),
-        _functions(dll),
-        at_least=lambda wanted: check_version(wanted.encode("ascii")) is not None,
-    )
+    return Library(version, _processor_features(dll), _functions(dll), at_least)
 
 
 def _processor_features(dll: ctypes.CDLL) -> frozenset[str]:
@@ -129,7 +128,7 @@ def _functions(dll: ctypes.CDLL) -> _Functions:
     buffer = ctypes.POINTER(_Buffer)
     return _Functions(
         open=short("gcry_cipher_open", _POINTER, _INT, _INT, _UINT),
-        set_key=short("gcry_cipher_setkey", _POINTER, _POINTER, _SIZE),
+        set_key=short("gcry_cipher_setkey", _POINTER, _STRING, _SIZE),
         set_nonce=short("gcry_cipher_setiv", _POINTER, _STRING, _SIZE),
         authenticate=short("gcry_cipher_authenticate", _POINTER, _STRING, _SIZE),
         encrypt=long("gcry_cipher_encrypt", _POINTER, _POINTER, _SIZE, _POINTER, _SIZE),
@@ -163,26 +162,25 @@ class _Pinned:
 
 
 class Sm4Gcm:
-    """SM4-GCM under one key (16 bytes), on one libgcrypt handle that holds the only copy of the key.
+    """SM4-GCM under one key (16 bytes), on one libgcrypt handle that holds the key schedule.
 
-    Threads may share an instance, but take turns; give each its own to work at the same time. The key is
+    Threads may share an instance, but take turns; give each its own to work at the same time. The handle is
     wiped by ``close()`` or when the instance is collected. Raises ``LibgcryptError`` as ``load()`` does, and
     where libgcrypt refuses SM4 (FIPS mode).
     """
 
     __slots__ = ("_functions", "_handle", "_lock")
 
-    def __init__(self, key: BytesLike) -> None:
+    def __init__(self, key: bytes) -> None:
         self._handle: int | None = None
         self._lock = Lock()
-        self._functions = load().functions
+        if len(key) != KEY_SIZE:
+            raise ValueError(f"an SM4 key has {KEY_SIZE} bytes, not {len(key)}")
+        functions = self._functions = load().functions
         handle = _POINTER()
-        self._check(self._functions.open(ctypes.byref(handle), _SM4, _MODE_GCM, 0))
+        self._check(functions.open(ctypes.byref(handle), _SM4, _MODE_GCM, 0))
         self._handle = handle.value
-        with _Pinned(self._functions, key) as pinned:
-            if pinned.size != KEY_SIZE:
-                raise ValueError(f"an SM4 key has {KEY_SIZE} bytes, not {pinned.size}")
-            self._check(self._functions.set_key(self._handle, pinned.address, KEY_SIZE))
+        self._check(functions.set_key(self._handle, key, KEY_SIZE))
 
     def seal_into(self, nonce: bytes, data: BytesLike, out: bytearray | memoryview, aad: bytes = b"") -> None:
         """See ``Aead.seal_into``."""

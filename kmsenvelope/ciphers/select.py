@@ -119,7 +119,8 @@ def _maker(forced: str) -> Callable[[bytes], Aead]:
 
 
 @cache
-def _openssl() -> Provider:
+def examine_openssl() -> Provider:
+    """The state of the OpenSSL that cryptography brings."""
     version = backend.openssl_version_text().removeprefix("OpenSSL ").partition(" ")[0]
     try:
         fault = selftest.fault(openssl.Sm4Gcm)
@@ -131,10 +132,11 @@ def _openssl() -> Provider:
 
 
 @cache
-def _libgcrypt() -> Provider:
+def examine_libgcrypt(soname: str = libgcrypt.SONAME) -> Provider:
+    """The state of libgcrypt on this machine; loads it."""
     version = ""
     try:
-        library = libgcrypt.load()
+        library = libgcrypt.load(soname)
         version = library.version
         fault = selftest.fault(libgcrypt.Sm4Gcm)
     except libgcrypt.LibgcryptError as error:
@@ -160,4 +162,7 @@ def judge(recent: bool, features: frozenset[str]) -> tuple[bool, str]:
     return False, "without AES-NI and GFNI here: not known to be faster or constant-time"
 
 
-_PROVIDERS: Mapping[str, Callable[[], Provider]] = {"libgcrypt": _libgcrypt, "openssl": _openssl}
+_PROVIDERS: Mapping[str, Callable[[], Provider]] = {
+    "libgcrypt": examine_libgcrypt,
+    "openssl": examine_openssl,
+}
