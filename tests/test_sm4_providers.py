@@ -398,6 +398,76 @@ def test_the_self_test_finds_a_library_that_is_wrong(wrong: str) -> None:
 
 # --- the choice ---
 
+WITHOUT_FEATURES = """
+import ctypes, sys
+from kmsenvelope.ciphers import libgcrypt, openssl, selftest
+from kmsenvelope.ciphers.select import examine_libgcrypt
+disable_hardware_feature = 63
+dll = ctypes.CDLL(libgcrypt.SONAME)
+for feature in sys.argv[1:]:
+    assert dll.gcry_control(disable_hardware_feature, feature.encode(), None) == 0
+assert not set(sys.argv[1:]) & libgcrypt.load().features
+assert selftest.fault(libgcrypt.Sm4Gcm) == ""
+for size in (0, 1, 16, 511, 512, 513, 5000, 16384):
+    data, sealed = (bytes(range(256)) * 64)[:size], set()
+    for make in (libgcrypt.Sm4Gcm, openssl.Sm4Gcm):
+        out = bytearray(size + 16)
+        make(bytes(16)).seal_into(bytes(12), data, memoryview(out))
+        sealed.add(bytes(out))
+    assert len(sealed) == 1, size
+print(examine_libgcrypt().good)
+"""
+
+
+@needs_both
+@pytest.mark.parametrize(
+    "missing",
+    [
+        {"intel-avx512"},
+        {"intel-avx512", "intel-gfni"},
+        {"intel-avx512", "intel-gfni", "intel-avx2"},
+        {"intel-avx512", "intel-gfni", "intel-aesni"},
+        {"intel-avx512", "intel-avx2", "intel-avx"},
+        {"intel-pclmul", "intel-vaes-vpclmul"},
+    ],
+    ids=" ".join,
+)
+def test_every_code_path_of_libgcrypt_gives_the_same_bytes_and_slow_ones_are_not_chosen(
+    missing: set[str],
+) -> None:
+    library = libgcrypt.load()
+    present = missing & library.features
+    if not present:
+        pytest.skip("this libgcrypt finds none of these on this processor")
+    good, _ = judge(library.at_least("1.10.0"), library.features - present)
+    child = subprocess.run(
+        [sys.executable, "-c", WITHOUT_FEATURES, *sorted(present)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (child.stderr, child.stdout) == ("", f"{good}\n")
+
+
+@needs_both
+def test_in_fips_mode_libgcrypt_refuses_sm4_and_openssl_takes_over() -> None:
+    script = "from kmsenvelope.ciphers.select import sm4_status; print(*sm4_status(), sep='\\n')"
+    child = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "LIBGCRYPT_FORCE_FIPS_MODE": "1", "KMSENVELOPE_SM4": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    if "libgcrypt" in child.stdout and "in use; AES" in child.stdout:
+        pytest.skip("this libgcrypt has no switch for FIPS mode")
+    first, second = child.stdout.splitlines()
+    assert "not usable; refuses SM4-GCM, as it does in FIPS mode" in first
+    assert "in use" in second
+
+
 PCLMUL_AVX = {"intel-pclmul", "intel-avx"}
 
 

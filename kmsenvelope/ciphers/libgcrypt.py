@@ -178,9 +178,13 @@ class Sm4Gcm:
             raise ValueError(f"an SM4 key has {KEY_SIZE} bytes, not {len(key)}")
         functions = self._functions = load().functions
         handle = _POINTER()
-        self._check(functions.open(ctypes.byref(handle), _SM4, _MODE_GCM, 0))
+        error = functions.open(ctypes.byref(handle), _SM4, _MODE_GCM, 0)
+        if error:
+            raise LibgcryptError(f"refuses SM4-GCM, as it does in FIPS mode: {self._explain(error)}")
         self._handle = handle.value
-        self._check(functions.set_key(self._handle, key, KEY_SIZE))
+        error = functions.set_key(self._handle, key, KEY_SIZE)
+        if error:
+            self._fail(error)
 
     def seal_into(self, nonce: bytes, data: BytesLike, out: bytearray | memoryview, aad: bytes = b"") -> None:
         """See ``Aead.seal_into``."""
@@ -279,14 +283,13 @@ class Sm4Gcm:
             raise ValueError("the cipher is closed")
         return self._handle
 
-    def _check(self, error: int) -> None:
-        if error:
-            self._fail(error)
-
     def _fail(self, error: int) -> NoReturn:
         if error & _CODE_MASK == _CHECKSUM:
             raise InvalidTag
-        raise LibgcryptError(f"libgcrypt: {self._functions.explain(error).decode('ascii', 'replace')}")
+        raise LibgcryptError(f"libgcrypt: {self._explain(error)}")
+
+    def _explain(self, error: int) -> str:
+        return self._functions.explain(error).decode("ascii", "replace")
 
 
 def _check_pieces(nonces: int, pieces: int) -> None:

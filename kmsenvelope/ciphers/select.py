@@ -26,6 +26,15 @@ from . import Aead, libgcrypt, openssl, selftest
 VARIABLE = "KMSENVELOPE_SM4"
 _AUTOMATIC = "1.10.0"
 
+# What libgcrypt's code without tables needs, in the order in which it takes it.
+_ALWAYS = {"intel-avx", "intel-pclmul"}
+_FAST = (
+    ({"intel-gfni", "intel-avx512"}, "GFNI with AVX-512"),
+    ({"intel-gfni", "intel-avx2"}, "GFNI with AVX2"),
+    ({"intel-aesni", "intel-avx2"}, "AES-NI with AVX2"),
+    ({"intel-aesni", "intel-avx"}, "AES-NI with AVX"),
+)
+
 
 class Provider(NamedTuple):
     """One library that may do SM4-GCM.
@@ -151,15 +160,12 @@ def judge(recent: bool, features: frozenset[str]) -> tuple[bool, str]:
     """Whether libgcrypt is the better choice, and why: ``features`` are the processor's that it uses."""
     if not recent:
         return False, "older than 1.10"
-    if not {"intel-pclmul", "intel-avx"} <= features:
-        return False, "without AVX and PCLMULQDQ here: not known to be faster or constant-time"
-    if {"intel-gfni", "intel-avx512"} <= features:
-        return True, "GFNI with AVX-512"
-    if {"intel-gfni", "intel-avx2"} <= features:
-        return True, "GFNI with AVX2"
-    if "intel-aesni" in features:
-        return True, "AES-NI with AVX2" if "intel-avx2" in features else "AES-NI with AVX"
-    return False, "without AES-NI and GFNI here: not known to be faster or constant-time"
+    if not any(feature.startswith("intel-") for feature in features):
+        return False, "not used unasked on processors other than x86-64"
+    fast = next((name for needed, name in _FAST if needed <= features), None)
+    if fast and _ALWAYS <= features:
+        return True, fast
+    return False, "finds no AES-NI or GFNI with AVX and PCLMULQDQ here, so it would use lookup tables"
 
 
 _PROVIDERS: Mapping[str, Callable[[], Provider]] = {
