@@ -268,13 +268,18 @@ def test_aes_bodies_are_cobblestone_messages_both_ways(vector: Vector) -> None:
 def test_sm4_bodies_are_the_same_with_every_provider(provider: Provider) -> None:
     if provider.make is None:
         pytest.skip(f"{provider.name}: {provider.reason}")
-    for vector in (v for v in ENCODED if v.file == "sm4-gcm"):
+    for vector in (v for v in ALL if v.file == "sm4-gcm" and ("salt" in v.members or v.refusal == "B3")):
         header, size = decode_header(vector.data)
         salt, sealed = vector.data[size : size + 24], vector.data[size + 56 :]
         keys = derive(header.suite, vector.dek, salt, context_bytes(header.context_json, vector.aad))
         base = int.from_bytes(keys.base_nonce, "big")
         nonces = [(base ^ index).to_bytes(12, "big") for index in range(len(sealed) // (CHUNK + 16) + 1)]
         aead, plain = provider.make(keys.key), bytearray(len(sealed) - 16 * len(nonces))
+        if vector.expect != "success":
+            with pytest.raises(InvalidTag):
+                aead.open_run(nonces, CHUNK + 16, sealed, plain)
+            assert vector.may_release(bytes(plain[: vector.released]))
+            continue
         assert aead.open_run(nonces, CHUNK + 16, sealed, plain) == len(plain)
         assert vector.holds(bytes(plain))
         if len(plain) % CHUNK:

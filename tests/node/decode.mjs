@@ -260,7 +260,6 @@ export function decode(data, { dek, aad = Buffer.alloc(0), expectedContext = nul
     need(expected.length === pairs.size && expected.every(([name, value]) => pairs.get(name) === value), "C1");
   }
   const body = data.subarray(size);
-  need(dek.length === suite.keySize, "B1");
   need(body.length >= BODY_PREFIX, "B4");
   const keys = derive(suite, dek, body.subarray(0, 24), contextBytes(context, aad));
   need(timingSafeEqual(keys.commitment, body.subarray(24, BODY_PREFIX)), "B2");
