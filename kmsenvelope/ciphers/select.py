@@ -4,11 +4,11 @@ libgcrypt is used when its version is at least 1.10, it finds AES-NI or GFNI wit
 and it passes the self-test at first use in a process. Then blocks are encrypted in vector registers, without
 a table indexed by secrets, and GHASH is carry-less multiplication. Single blocks (the tag's mask, a last
 incomplete block) go through GFNI too from 1.11 on, otherwise through an S-box of 256 bytes that is read into
-the cache as a whole before each use. OpenSSL's portable SM4 indexes larger tables. Where any of this is
+the cache as a whole before each use. OpenSSL's portable SM4 indexes tables of 4 KiB. Where any of this is
 missing, OpenSSL is used. Both give the same bytes. ``KMSENVELOPE_SM4=openssl`` or ``libgcrypt`` overrides
 the choice.
 
-Source: cipher/sm4.c and cipher/cipher-gcm.c of libgcrypt 1.9 to 1.12.
+Source: cipher/sm4.c and cipher/cipher-gcm.c of libgcrypt 1.9 to 1.12; crypto/sm4/sm4.c of OpenSSL.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def judge(recent: bool, features: frozenset[str]) -> tuple[bool, str]:
     if not any(feature.startswith("intel-") for feature in features):
         return False, "not used unasked on processors other than x86-64"
     fast = next((name for needed, name in _FAST if needed <= features), None)
-    if fast and _ALWAYS <= features:
+    if fast and features >= _ALWAYS:
         return True, fast
     return False, "finds no AES-NI or GFNI with AVX and PCLMULQDQ here, so it would use lookup tables"
 
