@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import envelope, inspection, keys
+from . import asymmetric, doctor, envelope, inspection, keys, secrets
 from .run import CommandLine
 
 app = typer.Typer(
@@ -42,3 +42,7 @@ app.command()(envelope.cat)
 app.command()(envelope.verify)
 app.command()(inspection.inspect)
 app.add_typer(keys.app, name="keys")
+app.add_typer(secrets.app, name="secret")
+app.add_typer(asymmetric.app, name="asymmetric")
+app.command()(asymmetric.public_key)
+app.command()(doctor.doctor)

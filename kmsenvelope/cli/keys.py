@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import JsonOption, KmsOption, StoreOption
+from . import material
+from .options import JsonOption, KmsOption, NameArgument, StoreOption
 from .places import address_text, named_key, open_key, open_place, place_of, will_be_made
 from .render import Row, panel, table
 from .text import counted, printable
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Create, list and switch keys (CMKs).", no_args_is_help=True)
 
-NameArgument = Annotated[
-    str, typer.Argument(metavar="KEY", help="An alias or key id of that place, or a key address.")
-]
-
+_COLUMNS = ("Alias", "State", "Usage", "Key id", "Created")
 _PAGE = 200
 
 
@@ -75,7 +73,8 @@ def list_keys(store: StoreOption = None, kms: KmsOption = None, as_json: JsonOpt
         for row in rows:
             typer.echo("\t".join(map(printable, row)))
     elif rows:
-        table(("Alias", "State", "Usage", "Key id", "Created"), rows, state=1)
+        short = [(*row[:-1], row[-1][:10]) for row in rows]
+        table(_COLUMNS, short, state=1, unbroken=("Key id", "Created"))
     else:
         typer.echo("No keys yet: 'kmsenvelope keys create NAME' makes one.", err=True)
 
@@ -107,6 +106,10 @@ def disable(name: NameArgument, store: StoreOption = None, kms: KmsOption = None
     """Stop a key: nothing that it protects opens until it is enabled again."""
     with open_key(named_key(name, store, kms)) as key:
         key.call("DisableKey")
+
+
+app.command("import-material")(material.import_material)
+app.command("delete-material")(material.delete_material)
 
 
 def _details(kms: Kms) -> Iterator[dict[str, Any]]:

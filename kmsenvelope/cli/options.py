@@ -21,6 +21,20 @@ KeyOption = Annotated[
         show_default=False,
     ),
 ]
+OneKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        "-k",
+        metavar="ADDRESS",
+        help="Key address: local:NAME, local:/path/keys.db#NAME or tencent:REGION/KEY_ID.  "
+        "\\[env: KMSENVELOPE_KEY]",
+        show_default=False,
+    ),
+]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="An alias or key id of that place, or a key address.")
+]
 ContextOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -77,3 +77,30 @@ def size_of(stream: BinaryIO) -> int | None:
         return status.st_size - stream.tell() if stat.S_ISREG(status.st_mode) else None
     except (OSError, ValueError):
         return None
+
+
+def read_small(path: str, limit: int, what: str) -> bytes:
+    """All of a file or of standard input. Raises ``UsageError`` for more than ``limit`` bytes."""
+    if path == STANDARD:
+        data = standard_input().read(limit + 1)
+    else:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    if len(data) > limit:
+        raise UsageError(f"{what} has more than {limit} bytes, which is the most for this command")
+    return data
+
+
+def write_small(path: str, data: bytes, *, force: bool) -> None:
+    """Write ``data`` to standard output, or to a file that appears when it is complete."""
+    if path == STANDARD:
+        standard_output().write(data)
+        standard_output().flush()
+        return
+    from kmsenvelope.atomic import AtomicFile
+    from kmsenvelope.files import FdSink
+    from kmsenvelope.streams import write_all
+
+    with AtomicFile(path, overwrite=force) as target:
+        write_all(FdSink(target.fd), data)
+        target.commit()

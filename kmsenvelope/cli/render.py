@@ -41,15 +41,21 @@ def panel(title: str, rows: Iterable[Row], *, footer: str | None = None) -> None
     )
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, state: int | None = None) -> None:
-    """A table on stdout; the ``state`` column is coloured by the state of a key."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    state: int | None = None,
+    unbroken: Sequence[str] = (),
+) -> None:
+    """A table on stdout; the ``state`` column is coloured by state, ``unbroken`` ones keep their width."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, border_style="dim")
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold", no_wrap=column in unbroken)
     for row in rows:
         cells = [Text(printable(value)) for value in row]
         if state is not None:
