@@ -38,6 +38,11 @@ class MovableClock:
             if self._frozen is not None:
                 self._frozen = now
 
+    def reset(self) -> None:
+        """Back to real time."""
+        with self._lock:
+            self._offset, self._frozen = 0.0, None
+
     def freeze(self) -> None:
         """Stop: from now on only ``advance`` and ``set`` move it."""
         with self._lock:

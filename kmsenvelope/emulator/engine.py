@@ -42,6 +42,10 @@ class Engine:
         self.policy = policy
         self._random = random
 
+    def in_region(self, region: str) -> Engine:
+        """The same account in another region: the same store, clock and policy, other CMKs."""
+        return Engine(self.store, clock=self.clock, region=region, policy=self.policy, random=self._random)
+
     def call(self, action: str, params: Mapping[str, object]) -> dict[str, Any]:
         """Perform an API action; the answer is the content of ``Response`` without ``RequestId``.
 

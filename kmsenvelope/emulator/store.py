@@ -244,6 +244,11 @@ class Transaction:
         )
         self._connection.execute("DELETE FROM secrets WHERE owner = ?", (record.id,))
 
+    def remove_all(self) -> None:
+        """Delete every record and its secrets; the passphrase stays."""
+        self._connection.execute("DELETE FROM records")
+        self._connection.execute("DELETE FROM secrets WHERE owner != ?", (_CHECK_OWNER,))
+
     def secret(self, owner: str, name: str) -> bytes | None:
         """The secret ``name`` of ``owner``, or ``None``."""
         row = self._connection.execute(
