@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, Self, overload
 
 from cryptography.exceptions import InvalidTag
@@ -21,10 +22,10 @@ from .chunked import (
     plain_size,
 )
 from .context import encode_context
-from .datakeys import CachePolicy, DataKeys
-from .errors import AuthenticationError, ContextMismatch, TruncatedError
+from .datakeys import CacheEvent, CachePolicy, DataKeys
+from .errors import AuthenticationError, ContextMismatch, KmsError, TruncatedError
 from .files import FdSink, NoSink, Progress, SourceFile, open_file, refuse_same_file, seal_file
-from .header import Header, decode_header, header_bytes, read_header
+from .header import Header, add_room, decode_header, header_bytes, read_header
 from .keyset import KeySet, Opener, Wrapper
 from .streams import DecryptingReader, EncryptingWriter, Sink, Source, read_exactly, write_all
 from .suites import DEFAULT_SUITE, Suite
@@ -35,10 +36,12 @@ Context = Mapping[str, str] | None
 class EnvelopeClient:
     """Encrypts for one or more keys and decrypts with them.
 
-    ``keys``: ``kms.key(...)``, ``PublicKey``, in the order of preference; the first whose KMS makes data keys
-    makes the DEK, and every one becomes a recipient. ``suite``: the name of a suite for new envelopes; any
-    suite is opened. ``cache``: how long a DEK may be reused, see ``CachePolicy``. ``on_event``: called with
-    each event of the data-key cache (docs/caching.md).
+    ``keys``: ``kms.key(...)``, ``PublicKey``, ``PrivateKey``, in the order of preference; the first whose KMS
+    makes data keys makes the DEK, and every one becomes a recipient. A whole ``Kms`` opens with any key of
+    its account and region and cannot encrypt. ``suite``: the name of a suite for new envelopes; any suite is
+    opened. ``cache``: how long a DEK may be reused, see ``CachePolicy``. ``on_event``: called with each event
+    of the data-key cache (docs/caching.md). ``require_all=False``: a recipient whose KMS fails is left out of
+    new envelopes, with a ``RecipientSkipped`` warning (docs/recipients.md).
 
     Arguments of all methods: ``context`` is the encryption context, public pairs of str that the KMS binds to
     the wrapped DEK and that stand readable in the header; when given at decryption it must equal the stored
@@ -59,20 +62,28 @@ class EnvelopeClient:
         suite: str = DEFAULT_SUITE,
         cache: CachePolicy | None = None,
         on_event: Callable[[Any], None] | None = None,
+        require_all: bool = True,
     ) -> None:
         self._suite = Suite(suite)
         self._policy = CachePolicy() if cache is None else cache
         self._on_event = on_event
         self._keys = keys
-        self._datakeys = DataKeys(KeySet(keys), self._suite, self._policy, on_event=on_event)
+        self._require_all = require_all
+        keyset = KeySet(keys, require_all=require_all, on_skip=partial(_tell_of_skipped, on_event))
+        self._datakeys = DataKeys(keyset, self._suite, self._policy, on_event=on_event)
 
-    def encrypt(self, data: BytesLike, *, context: Context = None, aad: BytesLike = b"") -> bytes:
-        """The envelope of ``data``. Raises ``TypeError`` for str: encode text first."""
+    def encrypt(
+        self, data: BytesLike, *, context: Context = None, aad: BytesLike = b"", header_room: int = 0
+    ) -> bytes:
+        """The envelope of ``data``. Raises ``TypeError`` for str: encode text first.
+
+        ``header_room``: spare bytes in the header, for keys that a re-wrap adds later (docs/rewrap.md).
+        """
         view, context_json = byte_view(data), encode_context(context)
         bound = context_bytes(context_json, byte_view(aad, "aad"))
         with self._datakeys.for_writing(context_json, len(view)) as lease:
             cipher = encryptor(self._suite, lease.dek, bound)
-            header = lease.header
+            header = add_room(lease.header, header_room) if header_room else lease.header
         return b"".join((header, cipher.update(view), cipher.finalize()))
 
     def decrypt(self, blob: BytesLike, *, context: Context = None, aad: BytesLike = b"") -> bytes:
@@ -104,6 +115,7 @@ class EnvelopeClient:
         context: Context = None,
         aad: BytesLike = b"",
         durable: bool = False,
+        header_room: int = 0,
     ) -> EncryptingWriter: ...
 
     @overload
@@ -115,6 +127,7 @@ class EnvelopeClient:
         context: Context = None,
         aad: BytesLike = b"",
         durable: bool = False,
+        header_room: int = 0,
     ) -> DecryptingReader: ...
 
     def open(
@@ -125,17 +138,20 @@ class EnvelopeClient:
         context: Context = None,
         aad: BytesLike = b"",
         durable: bool = False,
+        header_room: int = 0,
     ) -> EncryptingWriter | DecryptingReader:
         """An envelope as a binary file: ``"wb"`` (replace), ``"xb"`` (must not exist) or ``"rb"``.
 
         ``file`` is a path, or any object with ``write`` or ``read``, which is left open. A path appears, or
         is replaced, only when the writer is closed; ``durable`` flushes it to the disk then. The reader seeks
-        if its source does. Wrap it in ``io.TextIOWrapper`` for text.
+        if its source does. Wrap it in ``io.TextIOWrapper`` for text. ``header_room`` as for ``encrypt``.
         """
         if mode == "rb":
             return self._open_reader(file, context, aad)
         if mode in {"wb", "xb"}:
-            return self._open_writer(file, mode == "wb", context, aad, durable=durable)
+            return self._open_writer(
+                file, mode == "wb", context, aad, durable=durable, header_room=header_room
+            )
         raise ValueError(f"mode must be 'rb', 'wb' or 'xb', not {mode!r}; for text use io.TextIOWrapper")
 
     def encrypt_file(
@@ -148,12 +164,14 @@ class EnvelopeClient:
         progress: Progress | None = None,
         overwrite: bool = False,
         durable: bool = False,
+        header_room: int = 0,
     ) -> Header:
         """Encrypt a file; the destination appears, or is replaced, when it is complete.
 
         ``progress`` is called with the bytes done and the total, None if unknown. ``durable`` flushes file
-        and folder to the disk. Raises ``FileExistsError`` without ``overwrite``, ``ValueError`` if both paths
-        name one file, other ``OSError`` of the file system. Returns the header.
+        and folder to the disk. ``header_room`` as for ``encrypt``. Raises ``FileExistsError`` without
+        ``overwrite``, ``ValueError`` if both paths name one file, other ``OSError`` of the file system.
+        Returns the header.
         """
         context_json = encode_context(context)
         bound = context_bytes(context_json, byte_view(aad, "aad"))
@@ -165,7 +183,7 @@ class EnvelopeClient:
             with self._datakeys.for_writing(context_json) as lease:
                 cipher = encryptor(self._suite, lease.dek, bound)
             sink = FdSink(target.fd)
-            write_all(sink, lease.header)
+            write_all(sink, add_room(lease.header, header_room))
             seal_file(reader, sink, cipher, progress, lease.charge)
             target.commit()
             return lease.header_value
@@ -228,7 +246,8 @@ class EnvelopeClient:
         return f"EnvelopeClient({', '.join(map(str, self._keys))}, suite={str(self._suite)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self._keys, str(self._suite), self._policy, self._on_event))
+        arguments = (self._keys, str(self._suite), self._policy, self._on_event, self._require_all)
+        return (_rebuild, arguments)
 
     def _bound(self, header: Header, context: Context, aad: BytesLike) -> bytes:
         """What the body's derivation binds, once the caller's context proved to be the header's."""
@@ -252,7 +271,14 @@ class EnvelopeClient:
         return header
 
     def _open_writer(
-        self, file: Any, overwrite: bool, context: Context, aad: BytesLike, *, durable: bool
+        self,
+        file: Any,
+        overwrite: bool,
+        context: Context,
+        aad: BytesLike,
+        *,
+        durable: bool,
+        header_room: int,
     ) -> EncryptingWriter:
         context_json = encode_context(context)
         bound = context_bytes(context_json, byte_view(aad, "aad"))
@@ -266,7 +292,7 @@ class EnvelopeClient:
         try:
             with self._datakeys.for_writing(context_json) as lease:
                 cipher = encryptor(self._suite, lease.dek, bound)
-            write_all(sink, lease.header)
+            write_all(sink, add_room(lease.header, header_room))
         except BaseException:
             discard()
             raise
@@ -302,7 +328,16 @@ def _nothing() -> None:
     pass
 
 
+def _tell_of_skipped(on_event: Callable[[Any], None] | None, name: str, error: KmsError) -> None:
+    if on_event is not None:
+        on_event(CacheEvent("recipient_skipped", {"key": name, "error": str(error)}))
+
+
 def _rebuild(
-    keys: tuple[Any, ...], suite: str, cache: CachePolicy, on_event: Callable[[Any], None] | None
+    keys: tuple[Any, ...],
+    suite: str,
+    cache: CachePolicy,
+    on_event: Callable[[Any], None] | None,
+    require_all: bool,
 ) -> EnvelopeClient:
-    return EnvelopeClient(*keys, suite=suite, cache=cache, on_event=on_event)
+    return EnvelopeClient(*keys, suite=suite, cache=cache, on_event=on_event, require_all=require_all)

@@ -12,8 +12,8 @@
         ├── KmsAccessDenied     credentials missing, wrong, expired or without permission
         └── KeyUnavailable      the CMK is disabled, pending deletion or import, archived or not found
 
-A caller's mistake is a ``TypeError`` or ``ValueError``; a file's is an ``OSError``. No message holds a key
-or plaintext.
+``RecipientSkipped`` is a warning. A caller's mistake is a ``TypeError`` or ``ValueError``; a file's is an
+``OSError``. No message holds a key or plaintext.
 """
 
 from __future__ import annotations
@@ -107,3 +107,10 @@ class KmsAccessDenied(KmsError):
 
 class KeyUnavailable(KmsError):
     """The CMK cannot be used: disabled, pending deletion or import, archived, or not found."""
+
+
+class RecipientSkipped(UserWarning):
+    """New envelopes lack a recipient, because its KMS failed and the client has ``require_all=False``.
+
+    Every envelope under the DEK made then lacks it; ``rewrap_file`` with the client's keys adds it later.
+    """

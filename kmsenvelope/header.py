@@ -74,6 +74,16 @@ class Header:
         return _PREFIX.pack(MAGIC, VERSION, self.suite.id, len(text)) + text
 
 
+def add_room(encoded: bytes, room: int) -> bytes:
+    """An encoded header with ``room`` more spare bytes. Raises ``TypeError`` and ``ValueError``."""
+    if not isinstance(room, int) or isinstance(room, bool):
+        raise TypeError(f"header_room is a number of bytes, not {type(room).__name__}")
+    magic, version, suite_id, size = _PREFIX.unpack_from(encoded)
+    if room < 0 or size + room > MAX_JSON:
+        raise ValueError(f"header_room is 0 to {MAX_JSON - size} bytes beside these keys, not {room}")
+    return _PREFIX.pack(magic, version, suite_id, size + room) + encoded[PREFIX_SIZE:] + b" " * room
+
+
 def json_size(prefix: bytes) -> tuple[Suite, int]:
     """The suite and the length of the JSON part, from the first 12 bytes. Raises ``FormatError``."""
     if not prefix.startswith(MAGIC):

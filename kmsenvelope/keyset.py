@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from functools import partial
+from itertools import combinations
+from typing import Any, Protocol, runtime_checkable
 
 from .buffers import BytesLike
-from .errors import AuthenticationError, EnvelopeError, KmsError, NoUsableKey
+from .errors import AuthenticationError, EnvelopeError, KmsError, NoUsableKey, RecipientSkipped
 from .header import MAX_RECIPIENTS, Header, Recipient
+from .kms.alias import is_key_id
+from .parallel import Race, in_parallel
+from .secret import wipe
 from .suites import Suite
+
+log = logging.getLogger(__name__)
 
 Observer = Callable[[str, str, Exception | None, float], None]
 """Told of each call to a key: action, key id, error or ``None``, seconds."""
+
+PATIENCE = 1.0
+"""Seconds that a key gets to open an envelope before the next one is asked as well."""
 
 
 @runtime_checkable
@@ -34,99 +46,281 @@ class Generator(Wrapper, Protocol):
 
 @runtime_checkable
 class Opener(Protocol):
-    """A key that can unwrap a DEK."""
+    """A key that can unwrap a DEK; or a whole ``Kms``, which does so with any of its keys."""
 
     def opens(self, recipient: Recipient, /) -> bool:
-        """Whether ``recipient`` names this key; no KMS is called."""
+        """Whether ``recipient`` names this key. An alias is looked up once, which may be a ``KmsError``."""
 
     def unwrap(self, recipient: Recipient, context_json: str | None, /) -> bytearray:
         """The DEK of ``recipient``."""
 
 
+@runtime_checkable
+class Rewrapper(Wrapper, Protocol):
+    """A key whose KMS moves a wrapped DEK from one CMK to another without giving it out."""
+
+    def rewraps(self, recipient: Recipient, /) -> bool:
+        """Whether ``rewrap`` takes ``recipient``. No call is made."""
+
+    def rewrap(self, recipient: Recipient, context_json: str | None, /) -> Recipient:
+        """The DEK of ``recipient``, wrapped for this key."""
+
+
+Key = Wrapper | Opener
+
+
 class KeySet:
     """One or more keys in the order of preference.
 
-    Raises ``TypeError`` for an object that is no key, ``ValueError`` for no key, more than 16 or one twice.
+    Every key that can wrap becomes a recipient. A public key and the CMK or private key that it belongs to
+    are one recipient: the first wraps, the second opens. With ``require_all=False`` a recipient whose KMS
+    fails is left out, with a ``RecipientSkipped`` warning, a line in the log and a call of ``on_skip``; one
+    must be left. Raises ``TypeError`` for an object that is no key, ``ValueError`` for no key, more than 16
+    or one twice.
     """
 
-    def __init__(self, keys: Sequence[Wrapper | Opener]) -> None:
-        if not keys:
-            raise ValueError("give at least one key, e.g. kms.key(key_id)")
-        for key in keys:
-            if not isinstance(key, Wrapper | Opener):
-                raise TypeError(f"{type(key).__name__} is not a key: give kms.key(key_id) or a PublicKey")
-        if len(keys) > MAX_RECIPIENTS:
-            raise ValueError(f"an envelope has at most {MAX_RECIPIENTS} recipients, not {len(keys)}")
-        names = [str(key) for key in keys]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"the same key is given twice: {', '.join(sorted(twice))}")
+    def __init__(
+        self,
+        keys: Sequence[Key],
+        *,
+        require_all: bool = True,
+        on_skip: Callable[[str, KmsError], None] | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        check_keys(keys)
         self.keys = tuple(keys)
+        self._require_all = require_all
+        self._on_skip = on_skip
+        self._patience = patience
+        self._wrappers = _wrappers(self.keys)
+        self._openers = [key for key in self.keys if isinstance(key, Opener)]
 
     def generate(
         self, suite: Suite, context_json: str | None, observe: Observer
     ) -> tuple[bytearray, tuple[Recipient, ...]]:
-        """A new DEK, wrapped for every key. The first key whose KMS makes DEKs makes it; none: made here.
+        """A new DEK, wrapped for every key that can wrap.
 
-        Raises ``KmsError`` of the key that failed.
+        The first key whose KMS makes DEKs makes it, and the others wrap it at the same time; without such a
+        key it is made here. Raises ``KmsError`` of a key that failed, ``TypeError`` if every key only opens.
         """
-        maker = next((key for key in self.keys if isinstance(key, Generator)), None)
-        made: Recipient | None = None
-        if maker is None:
-            dek = bytearray(os.urandom(suite.key_size))
-        else:
-            with _Observed(observe, "GenerateDataKey", maker):
-                dek, made = maker.generate(suite, context_json)
-        recipients = [
-            made if key is maker and made else self._wrap(key, dek, context_json, observe)
-            for key in self.keys
-        ]
-        return dek, tuple(recipients)
+        if not self._wrappers:
+            names = ", ".join(map(str, self.keys))
+            raise TypeError(
+                f"{names} can open envelopes but not encrypt: give kms.key(key_id) or a PublicKey"
+            )
+        made: dict[int, Recipient | KmsError] = {}
+        dek = self._make_dek(suite, context_json, observe, made)
+        try:
+            left = [(n, key) for n, key in enumerate(self._wrappers) if n not in made]
+            made.update(_wrap_all(left, dek, context_json, observe))
+            return dek, self._taken([made[n] for n in range(len(self._wrappers))])
+        except BaseException:
+            wipe(dek)
+            raise
 
     def unwrap(self, header: Header, observe: Observer) -> tuple[bytearray, Recipient]:
         """The DEK of an envelope and the recipient that gave it, by the first key that one of them names.
 
-        Raises ``NoUsableKey`` with the reason for each recipient.
+        When a key fails, or gives no answer for ``patience`` seconds, the next one is asked too. Raises
+        ``NoUsableKey`` with the reason for each recipient.
         """
-        reasons = dict.fromkeys(header.recipients, "no key of this client")
-        for key in self.keys:
-            for recipient in header.recipients:
-                if not isinstance(key, Opener) or not key.opens(recipient):
-                    continue
-                try:
-                    with _Observed(observe, _unwrap_action(recipient), recipient):
-                        dek = key.unwrap(recipient, header.context_json)
-                except (KmsError, AuthenticationError) as error:
-                    reasons[recipient] = str(error)
-                    continue
-                if len(dek) == header.suite.key_size:
-                    return dek, recipient
-                reasons[recipient] = (
-                    f"unwrapped to {len(dek)} bytes, not the {header.suite.key_size} of a DEK"
-                )
-        named = tuple((str(recipient), why) for recipient, why in reasons.items())
-        raise NoUsableKey("no key of this client opens the envelope", named)
+        reasons: list[list[str]] = [[] for _ in header.recipients]
+        attempts = [
+            partial(_unwrap, key, header, number, reasons, observe)
+            for key, number in self._candidates(header.recipients, reasons)
+        ]
+        opened = Race(attempts, self._patience, lambda late: wipe(late[0]) if late else None).run()
+        if opened is not None:
+            return opened
+        raise NoUsableKey(self._refusal(), self._reasons_by_name(header.recipients, reasons))
 
-    def _wrap(
-        self, key: Wrapper | Opener, dek: bytearray, context_json: str | None, observe: Observer
-    ) -> Recipient:
-        if not isinstance(key, Wrapper):
-            raise TypeError(f"{key} can open envelopes but not be a recipient of new ones")
-        with _Observed(observe, "Encrypt", key):
-            return key.wrap(dek, context_json)
+    def openers_of(self, recipient: Recipient) -> list[Opener]:
+        """The keys that open ``recipient``, in their order. Raises ``KmsError`` for an alias not found."""
+        return [key for key in self._openers if key.opens(recipient)]
+
+    def _make_dek(
+        self,
+        suite: Suite,
+        context_json: str | None,
+        observe: Observer,
+        made: dict[int, Recipient | KmsError],
+    ) -> bytearray:
+        """The DEK; ``made`` gets the recipient of the key that made it, and the error of each that failed."""
+        for number, key in enumerate(self._wrappers):
+            if not isinstance(key, Generator):
+                continue
+            try:
+                with _Observed(observe, "GenerateDataKey", key):
+                    dek, made[number] = key.generate(suite, context_json)
+            except KmsError as error:
+                if self._require_all or len(made) + 1 == len(self._wrappers):
+                    raise
+                made[number] = error
+            else:
+                return dek
+        return bytearray(os.urandom(suite.key_size))
+
+    def _taken(self, made: Sequence[Recipient | KmsError]) -> tuple[Recipient, ...]:
+        """The recipients, once every one that is missing was told of or raised."""
+        recipients = tuple(recipient for recipient in made if isinstance(recipient, Recipient))
+        errors = [(n, error) for n, error in enumerate(made) if isinstance(error, KmsError)]
+        if errors and (self._require_all or not recipients):
+            raise errors[0][1]
+        names = [str(recipient) for recipient in recipients]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the same key is given twice, by its alias: {twice}")
+        for number, error in errors:
+            self._skip(str(self._wrappers[number]), error)
+        return recipients
+
+    def _skip(self, name: str, error: KmsError) -> None:
+        log.warning("new envelopes cannot be opened by %s: %s", name, error)
+        if self._on_skip is not None:
+            self._on_skip(name, error)
+        warnings.warn(RecipientSkipped(f"new envelopes cannot be opened by {name}: {error}"), stacklevel=2)
+
+    def _candidates(
+        self, recipients: Sequence[Recipient], reasons: list[list[str]]
+    ) -> list[tuple[Opener, int]]:
+        """Which key may open which recipient, in the order to try them: each key names a recipient once."""
+        found: list[tuple[Opener, int]] = []
+        for key in self._openers:
+            names: set[str] = set()
+            for number, recipient in enumerate(recipients):
+                if any(getattr(other, "kms", None) is key for other, n in found if n == number):
+                    continue  # the CMK itself was given, and a whole Kms would only ask it again
+                try:
+                    if not key.opens(recipient):
+                        continue
+                except KmsError as error:
+                    reasons[number].append(str(error))
+                    continue
+                if str(recipient) in names:
+                    reasons[number].append("the header names this key twice, and it is asked once")
+                    continue
+                names.add(str(recipient))
+                found.append((key, number))
+        return found
+
+    def _refusal(self) -> str:
+        if self._openers:
+            return "no key of this client opens the envelope"
+        return "a client of public keys can only encrypt: give the CMK or the private key to open"
+
+    def _reasons_by_name(
+        self, recipients: Sequence[Recipient], reasons: Sequence[Sequence[str]]
+    ) -> tuple[tuple[str, str], ...]:
+        only_public = {str(key) for key in self.keys if not isinstance(key, Opener)}
+        return tuple(
+            (
+                str(recipient),
+                ", then ".join(why)
+                or (
+                    "only its public key was given"
+                    if str(recipient) in only_public
+                    else "no key of this client"
+                ),
+            )
+            for recipient, why in zip(recipients, reasons, strict=True)
+        )
+
+
+def check_keys(keys: Sequence[Any]) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless these are the keys of an envelope, see ``KeySet``."""
+    if not keys:
+        raise ValueError("give at least one key, e.g. kms.key(key_id)")
+    for key in keys:
+        if not isinstance(key, Wrapper | Opener):
+            raise TypeError(f"{type(key).__name__} is not a key: give kms.key(key_id) or a PublicKey")
+    if len(keys) > MAX_RECIPIENTS:
+        raise ValueError(f"an envelope has at most {MAX_RECIPIENTS} recipients, not {len(keys)}")
+    for one, other in combinations(keys, 2):
+        if _same(one, other):
+            raise ValueError(f"the same key is given twice: {one}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if type(one) is not type(other) or str(one) != str(other):
+        return False
+    # An alias means different keys in different accounts; a key id never does.
+    return bool(getattr(one, "kms", one) == getattr(other, "kms", other) or is_key_id(str(one)[-36:]))
+
+
+def _wrappers(keys: Sequence[Key]) -> list[Wrapper]:
+    """The keys that become recipients: of a public key and the key that opens for it only the first."""
+    public = {str(key) for key in keys if not isinstance(key, Opener)}
+    return [
+        key
+        for key in keys
+        if isinstance(key, Wrapper) and not (isinstance(key, Opener) and str(key) in public)
+    ]
+
+
+def _wrap_all(
+    keys: Sequence[tuple[int, Wrapper]], dek: bytearray, context_json: str | None, observe: Observer
+) -> dict[int, Recipient | KmsError]:
+    """``dek`` wrapped for each key, those that call a KMS all at once."""
+
+    def wrapped(key: Wrapper) -> Recipient | KmsError:
+        try:
+            return wrap_observed(key, dek, context_json, observe)
+        except KmsError as error:
+            return error
+
+    remote = [(n, partial(wrapped, key)) for n, key in keys if isinstance(key, Generator)]
+    made = {n: wrapped(key) for n, key in keys if not isinstance(key, Generator)}
+    answers = in_parallel([task for _, task in remote])
+    made.update(zip((n for n, _ in remote), answers, strict=True))
+    return made
+
+
+def wrap_observed(key: Wrapper, dek: BytesLike, context_json: str | None, observe: Observer) -> Recipient:
+    """``key.wrap``; the observer is told."""
+    with _Observed(observe, "Encrypt", key):
+        return key.wrap(dek, context_json)
+
+
+def rewrap_observed(
+    key: Rewrapper, recipient: Recipient, context_json: str | None, observe: Observer
+) -> Recipient:
+    """``key.rewrap``; the observer is told."""
+    with _Observed(observe, "ReEncrypt", key):
+        return key.rewrap(recipient, context_json)
+
+
+def _unwrap(
+    key: Opener, header: Header, number: int, reasons: list[list[str]], observe: Observer
+) -> tuple[bytearray, Recipient] | None:
+    """The DEK by one key, or ``None`` and a reason why not."""
+    recipient = header.recipients[number]
+    try:
+        with _Observed(observe, _unwrap_action(recipient), recipient, by=key):
+            dek = key.unwrap(recipient, header.context_json)
+    except (KmsError, AuthenticationError) as error:
+        reasons[number].append(str(error))
+        return None
+    if len(dek) == header.suite.key_size:
+        return dek, recipient
+    reasons[number].append(f"unwrapped to {len(dek)} bytes, not the {header.suite.key_size} of a DEK")
+    wipe(dek)
+    return None
 
 
 class _Observed:
-    """Tells the observer of the call in the ``with`` block."""
+    """Tells the observer of the call in the ``with`` block, if it is a KMS that ``by``, or ``key``, calls."""
 
-    def __init__(self, observe: Observer, action: str, key: object) -> None:
+    def __init__(self, observe: Observer, action: str, key: object, *, by: object | None = None) -> None:
         self._observe, self._action, self._key = observe, action, key
+        self._is_call = hasattr(by or key, "call") or isinstance(by or key, Generator)
 
     def __enter__(self) -> None:
         self._start = time.perf_counter()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         seconds = time.perf_counter() - self._start
-        if error is None or isinstance(error, Exception):
+        if self._is_call and (error is None or isinstance(error, Exception)):
             self._observe(self._action, _key_id(self._key), error, seconds)
 
 

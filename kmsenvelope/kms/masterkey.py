@@ -123,12 +123,16 @@ class MasterKey:
         check_length(action, answer, dek, _DEK_SIZES)
         return dek
 
+    def rewraps(self, recipient: Recipient) -> bool:
+        """Whether the recipient is a symmetric CMK of this kind of KMS and region. No call is made."""
+        return recipient.alg is None and self.kms.opens(recipient)
+
     def rewrap(self, recipient: Recipient, context_json: str | None) -> Recipient:
         """The DEK of ``recipient``, a CMK of the same account and region, wrapped by this key instead.
 
         The DEK stays inside the KMS. Source: ReEncrypt.
         """
-        if recipient.alg is not None or not self.kms.opens(recipient):
+        if not self.rewraps(recipient):
             raise ValueError(f"{recipient} is not wrapped by a symmetric key of {self.kms}")
         contexts = {} if context_json is None else _contexts(context_json)
         answer = self.kms.call(
