@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vectorfile import FILES, VECTORS, GivenKey, document
+from vectorfile import FILES, VECTORS, GivenKey, document, load
 
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import (
@@ -26,6 +26,7 @@ from kmsenvelope.errors import (
     TruncatedError,
 )
 from kmsenvelope.header import Recipient
+from kmsenvelope.kms.private import PrivateKey
 from kmsenvelope.suites import Suite
 
 DECODER = Path(__file__).parent / "node" / "decode.mjs"
@@ -140,6 +141,21 @@ def test_opens_what_the_package_writes(node: str, tmp_path: Path, suite: Suite) 
     done = check(node, tmp_path / "fresh.json", vectors)
     assert (done.returncode, done.stderr) == (0, b"")
     assert f"{len(vectors)} success" in done.stdout.decode()
+
+
+def test_opens_what_the_package_wraps_for_a_public_key(node: str, tmp_path: Path) -> None:
+    keys = {vector.members["private_key"]: vector.key for vector in load("recipients")}
+    assert len(keys) == 2
+    vectors = []
+    for number, (text, key) in enumerate(keys.items()):
+        assert isinstance(key, PrivateKey)
+        for suite in Suite:
+            for turn in range(4):  # lengths in the DER of SM2 differ
+                envelope = EnvelopeClient(key.public_key, suite=suite).encrypt(b"hello", context={"a": "b"})
+                name, given = f"{suite}-{number}-{turn}", {"plaintext": stated(b"hello"), "private_key": text}
+                vectors.append(as_vector(name, envelope, b"", "success", **given))
+    done = check(node, tmp_path / "wrapped.json", vectors)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("suite", Suite)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from kmsenvelope.header import Recipient
+from kmsenvelope.keyset import Opener
+from kmsenvelope.kms.private import PrivateKey
 
 VECTORS = Path(__file__).parent / "vectors"
 SUITE_FILES = ("aes-256-gcm", "aes-128-gcm", "sm4-gcm")
-FILES = (*SUITE_FILES, "header")
+FILES = (*SUITE_FILES, "header", "recipients")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,17 @@ class Vector:
     @property
     def dek(self) -> bytes:
         return bytes.fromhex(self.members["dek"])
+
+    @property
+    def key(self) -> Opener:
+        """A key that opens, or fails to open, the envelope."""
+        if "private_key" not in self.members:
+            return GivenKey(self.dek)
+        text = self.members["private_key"]
+        lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+        return PrivateKey.from_pem(
+            "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----", ""])
+        )
 
     @property
     def aad(self) -> bytes:

@@ -8,6 +8,7 @@
 import { createDecipheriv, createHash, createHmac, getCiphers, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
+import { unwrapWith } from "./recipients.mjs";
 import { openSm4Gcm } from "./sm4gcm.mjs";
 
 const CHUNK = 16384;
@@ -29,7 +30,8 @@ export class Refused extends Error {
     super(`refused: ${refusal}`);
     this.refusal = refusal;
     this.outcome =
-      refusal[0] === "H" ? "format"
+      refusal === "no-key" ? refusal
+      : refusal[0] === "H" ? "format"
       : refusal[0] === "C" ? "context"
       : ["B4", "B5", "B6"].includes(refusal) ? "truncated"
       : "authentication";
@@ -250,15 +252,18 @@ function openChunk(suite, { key, baseNonce }, index, sealed) {
 }
 
 /**
- * Decode an envelope. `release` is called with each authenticated chunk; the message is whole only when this
+ * Decode an envelope. `unwrap(header)` returns the DEK, or null if no recipient can be opened. `release` is called with each authenticated chunk; the message is whole only when this
  * returns. Throws Refused.
  */
-export function decode(data, { dek, aad = Buffer.alloc(0), expectedContext = null }, release) {
-  const { suite, context, pairs, size } = parseHeader(data);
+export function decode(data, { unwrap, aad = Buffer.alloc(0), expectedContext = null }, release) {
+  const header = parseHeader(data);
+  const { suite, context, pairs, size } = header;
   if (expectedContext !== null) {
     const expected = Object.entries(expectedContext);
     need(expected.length === pairs.size && expected.every(([name, value]) => pairs.get(name) === value), "C1");
   }
+  const dek = unwrap(header);
+  need(dek !== null, "no-key");
   const body = data.subarray(size);
   need(body.length >= BODY_PREFIX, "B4");
   const keys = derive(suite, dek, body.subarray(0, 24), contextBytes(context, aad));
@@ -302,6 +307,11 @@ function agrees(vector, plaintext) {
   return plaintext.equals("hex" in stated ? Buffer.from(stated.hex, "hex") : repeated(stated));
 }
 
+function unwrapperOf(vector) {
+  if ("private_key" in vector) return unwrapWith(Buffer.from(vector.private_key, "base64"));
+  return () => Buffer.from(vector.dek, "hex");
+}
+
 /** An explanation of what is wrong, or null. */
 function checkVector(vector, known) {
   const data = bytesOf(vector.envelope, known);
@@ -309,7 +319,7 @@ function checkVector(vector, known) {
   if (sha256(data) !== vector.sha256) return "the envelope does not have the stated digest";
   const released = [];
   const given = {
-    dek: Buffer.from(vector.dek, "hex"),
+    unwrap: unwrapperOf(vector),
     aad: Buffer.from(vector.aad ?? "", "hex"),
     expectedContext: vector.expected_context ?? null,
   };
@@ -364,7 +374,7 @@ function checkFiles(paths) {
 
 function openFile(path, dek, aad = "") {
   const released = [];
-  const given = { dek: Buffer.from(dek, "hex"), aad: Buffer.from(aad, "hex") };
+  const given = { unwrap: () => Buffer.from(dek, "hex"), aad: Buffer.from(aad, "hex") };
   try {
     decode(readFileSync(path), given, (chunk) => released.push(chunk));
   } catch (error) {
