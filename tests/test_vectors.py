@@ -16,7 +16,17 @@ from cryptography import cobblestone
 from cryptography.exceptions import InvalidTag
 from vectorfile import FILES, SUITE_FILES, VECTORS, GivenKey, Vector, document, load
 
-from kmsenvelope.chunked import CHUNK, ChunkCipher, Decryptor, Encryptor, MessageKeys, context_bytes, derive
+from kmsenvelope.chunked import (
+    CHUNK,
+    ChunkCipher,
+    Decryptor,
+    Encryptor,
+    MessageKeys,
+    context_bytes,
+    derive,
+    plain_size,
+    sealed_size,
+)
 from kmsenvelope.ciphers.select import Provider, sm4_providers
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import (
@@ -30,6 +40,7 @@ from kmsenvelope.errors import (
 from kmsenvelope.header import decode_header
 from kmsenvelope.suites import Suite
 
+DOCUMENT = Path(__file__).parent.parent / "docs" / "format.md"
 OUTCOMES: dict[str, type[EnvelopeError]] = {
     "format": FormatError,
     "context": ContextMismatch,
@@ -68,7 +79,7 @@ def test_envelopes_have_the_stated_digest() -> None:
 
 
 def test_every_documented_refusal_has_a_vector_with_its_outcome() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "format.md").read_text("utf-8")
+    text = DOCUMENT.read_text("utf-8")
     documented = dict(re.findall(r"^\| ([HCB]\d+) \| .* \| `(\w+)` \|$", text, re.MULTILINE))
     assert len(documented) == 31
     assert set(documented) - {vector.refusal for vector in BAD} == {"B7"}
@@ -77,6 +88,32 @@ def test_every_documented_refusal_has_a_vector_with_its_outcome() -> None:
     assert set(outcomes) == {vector.expect for vector in ALL}
     for vector in BAD:
         assert documented.get(vector.refusal, "no-key") == vector.expect, vector
+
+
+def test_the_documented_example_and_sizes_are_true() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    start, line = re.findall(r"^    (4b4d53454e56 01 01 [0-9a-f]{8})\n    (.+)$", text, re.MULTILINE)[0]
+    header, size = decode_header(bytes.fromhex(start) + line.encode())
+    assert (size, header.context) == (12 + len(line), {"tenant": "42"})
+    assert header.encode() == bytes.fromhex(start) + line.encode()
+    sizes = re.findall(r"^\| ([\d ]+) \| [\d ,]+ \| ([\d ]+) \|$", text, re.MULTILINE)
+    assert len(sizes) == 5
+    for message, body in sizes:
+        assert sealed_size(int(message.replace(" ", ""))) == int(body.replace(" ", ""))
+        assert plain_size(int(body.replace(" ", ""))) == int(message.replace(" ", ""))
+
+
+def test_the_documented_suites_are_those_of_the_package() -> None:
+    rows = re.findall(
+        r"^\| `0x(\d\d)` \| `([\w-]+)`.* \| `(\w+)` \| .* \| ([\w-]+) \| (\d+) bytes \|",
+        DOCUMENT.read_text("utf-8"),
+        re.MULTILINE,
+    )
+    found = [
+        (int(number), name, aead, hashed.replace("-", ""), int(size))
+        for number, name, aead, hashed, size in rows
+    ]
+    assert found == [(s.id, str(s), s.aead_name, s.hash_name, s.key_size) for s in Suite]
 
 
 def test_every_suite_has_the_same_body_vectors_and_no_two_are_alike() -> None:
