@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Kind = Literal[
@@ -19,13 +19,14 @@ Kind = Literal[
     "status",
     "content_type",
     "empty",
+    "patch",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass
 class Fault:
-    """One rule. Of ``seconds``, ``status``, ``code``, ``message`` and ``content_type`` a kind uses its own.
+    """One rule; which of ``seconds`` to ``members`` matter depends on the kind (see ``Faults``).
 
     ``action`` limits it to one API action; ``times`` is how often it will still strike, ``None`` without end;
     ``probability`` is the chance of each call; ``hits`` counts.
@@ -40,6 +41,7 @@ class Fault:
     code: str = "InternalError"
     message: str = "injected"
     content_type: str = "application/json; charset=utf-8"
+    members: dict[str, Any] = field(default_factory=dict)
     hits: int = 0
 
     def __post_init__(self) -> None:
@@ -47,6 +49,12 @@ class Fault:
             raise ValueError(f"unknown fault {self.kind!r}: choose one of {', '.join(KINDS)}")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must be from 0 to 1")
+
+
+def patched(content: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """``content`` with the ``members`` of a fault of kind ``patch`` in their place."""
+    merged = {**content, **fault.members}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 class Faults:
@@ -63,6 +71,7 @@ class Faults:
     status               answer HTTP ``status`` with a page of HTML; the action is not performed
     content_type         perform the action, answer with this Content-Type
     empty                perform the action, answer with an empty body
+    patch                perform the action, replace ``members`` of the answer (``None`` removes one)
     """
 
     def __init__(self, seed: int | None = None) -> None:

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .accounts import Accounts
 from .clock import MovableClock
 from .engine import Engine
-from .faults import Fault, Faults
+from .faults import Fault, Faults, patched
 from .front import Front
 from .journal import Journal
 from .policy import DEFAULT_POLICY, Policy
@@ -90,7 +90,9 @@ class Emulator:
         self.endpoint = ""
 
     def start(self) -> Emulator:
-        """Begin to serve; returns when calls can come."""
+        """Begin to serve, once; returns when calls can come."""
+        if self._server is not None:
+            raise RuntimeError("an Emulator is started once: make another")
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -186,8 +188,10 @@ def _application(emulator: Emulator, front: Front, stopping: threading.Event) ->
             return _Broken(b"", fault, stopping)
         refusal = fault if fault is not None and fault.kind in _REFUSALS else None
         answer = await run_in_threadpool(front.answer, asked, refusal)
+        if fault is not None and fault.kind == "patch":
+            answer["Response"] = patched(answer["Response"], fault)
         body = json.dumps(answer).encode()
-        if fault is None or refusal is not None:
+        if fault is None or refusal is not None or fault.kind == "patch":
             return Response(body, headers={"Content-Type": "application/json"})
         if fault.kind == "content_type":
             return Response(body, headers={"Content-Type": fault.content_type})
