@@ -132,7 +132,8 @@ def verify(
             try:
                 task.verify(client)
             except Exception as error:  # noqa: BLE001 - reported; the other files are still worth a look
-                result = result or complain(error, task.subject)
+                code = complain(error, task.subject)
+                result = result or code
             else:
                 if not quiet:
                     typer.echo(f"{printable(path)}: OK")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Create, list and switch keys (CMKs).", no_args_is_help=True)
 
-_COLUMNS = ("Alias", "State", "Usage", "Key id", "Created")
+_COLUMNS = ("Alias", "State", "Kind", "Key id", "Created")
 _PAGE = 200
 
 
@@ -73,7 +73,7 @@ def list_keys(store: StoreOption = None, kms: KmsOption = None, as_json: JsonOpt
         for row in rows:
             typer.echo("\t".join(map(printable, row)))
     elif rows:
-        short = [(*row[:-1], row[-1][:10]) for row in rows]
+        short = [(alias, state, _kind(usage), key, day[:10]) for alias, state, usage, key, day in rows]
         table(_COLUMNS, short, state=1, unbroken=("Key id", "Created"))
     else:
         typer.echo("No keys yet: 'kmsenvelope keys create NAME' makes one.", err=True)
@@ -128,6 +128,16 @@ def _details(kms: Kms) -> Iterator[dict[str, Any]]:
 def _row(metadata: dict[str, Any]) -> tuple[str, ...]:
     names = ("Alias", "KeyState", "KeyUsage", "KeyId")
     return (*(str(metadata.get(name, "")) for name in names), _moment(metadata.get("CreateTime")))
+
+
+def _kind(usage: str) -> str:
+    """What a ``KeyUsage`` of the API means, in a word or two."""
+    if usage == "ENCRYPT_DECRYPT":
+        return "symmetric"
+    for prefix, suffix in (("ASYMMETRIC_DECRYPT_", ""), ("ASYMMETRIC_SIGN_VERIFY_", " signing")):
+        if usage.startswith(prefix):
+            return usage.removeprefix(prefix).replace("_", "-") + suffix
+    return usage
 
 
 def _facts(metadata: dict[str, Any], address: str) -> list[Row]:

@@ -49,11 +49,10 @@ def table(
     unbroken: Sequence[str] = (),
 ) -> None:
     """A table on stdout; the ``state`` column is coloured by state, ``unbroken`` ones keep their width."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, border_style="dim")
+    shown = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         shown.add_column(column, overflow="fold", no_wrap=column in unbroken)
     for row in rows:
