@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import asymmetric, doctor, envelope, inspection, keys, secrets
+from . import asymmetric, doctor, emulator, envelope, inspection, keys, secrets
 from .run import CommandLine
 
 app = typer.Typer(
@@ -45,4 +45,5 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(secrets.app, name="secret")
 app.add_typer(asymmetric.app, name="asymmetric")
 app.command()(asymmetric.public_key)
+app.command()(emulator.emulator)
 app.command()(doctor.doctor)

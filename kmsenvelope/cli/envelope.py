@@ -22,6 +22,7 @@ from .options import (
 from .pipes import STANDARD
 from .places import open_client
 from .ranges import Range
+from .recipients import PrivateKeyOption, PublicKeyOption, private_keys, public_keys
 from .text import printable
 from .transfer import Transfer
 
@@ -43,6 +44,7 @@ def encrypt(
     source: Source,
     destination: Destination,
     key: KeyOption = None,
+    public_key: PublicKeyOption = None,
     context: ContextOption = None,
     aad: AadOption = None,
     aad_file: AadFileOption = None,
@@ -58,7 +60,9 @@ def encrypt(
     task.refuse_terminal()
     removal = task.removal(remove_source)
     name = None if suite is None else suite.upper()
-    with about(task.subject), open_client(key_addresses(key), suite=name, one_shot=True) as client:
+    others = public_keys(public_key)
+    keys = key_addresses(key, others)
+    with about(task.subject), open_client(keys, others, suite=name, one_shot=True) as client:
         task.encrypt(client)
         removal()
 
@@ -67,6 +71,7 @@ def decrypt(
     source: Source,
     destination: Destination,
     key: KeyOption = None,
+    private_key: PrivateKeyOption = None,
     context: ExpectedContextOption = None,
     aad: AadOption = None,
     aad_file: AadFileOption = None,
@@ -83,7 +88,8 @@ def decrypt(
     bound = (context_of(context), aad_of(aad, aad_file))
     task = Transfer(source, destination, *bound, force=force, durable=durable or remove_source, quiet=quiet)
     removal = task.removal(remove_source)
-    with about(task.subject), open_client(key_addresses(key), one_shot=True) as client:
+    others = private_keys(private_key)
+    with about(task.subject), open_client(key_addresses(key, others), others, one_shot=True) as client:
         task.decrypt(client)
         removal()
 
@@ -100,6 +106,7 @@ def cat(
         ),
     ] = None,
     key: KeyOption = None,
+    private_key: PrivateKeyOption = None,
     context: ExpectedContextOption = None,
     aad: AadOption = None,
     aad_file: AadFileOption = None,
@@ -108,13 +115,15 @@ def cat(
     """Print the plaintext of an envelope, or a part of it: only the chunks needed are read."""
     wanted = Range(None, None) if part is None else Range.parse(part)
     task = Transfer(path, STANDARD, context_of(context), aad_of(aad, aad_file), quiet=quiet)
-    with about(task.subject), open_client(key_addresses(key), one_shot=True) as client:
+    others = private_keys(private_key)
+    with about(task.subject), open_client(key_addresses(key, others), others, one_shot=True) as client:
         task.print(client, wanted)
 
 
 def verify(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Envelopes; - for standard input.")],
     key: KeyOption = None,
+    private_key: PrivateKeyOption = None,
     context: ExpectedContextOption = None,
     aad: AadOption = None,
     aad_file: AadFileOption = None,
@@ -126,7 +135,8 @@ def verify(
     """
     bound = (context_of(context), aad_of(aad, aad_file))
     result = 0
-    with about(), open_client(key_addresses(key)) as client:
+    others = private_keys(private_key)
+    with about(), open_client(key_addresses(key, others), others) as client:
         for path in paths:
             task = Transfer(path, None, *bound, quiet=quiet)
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -85,10 +86,11 @@ MAX_AAD_FILE = 1 << 20
 _NEXT_ADDRESS = re.compile(r"\s+(?=(?:local|tencent):)")
 
 
-def key_addresses(given: list[str] | None) -> list[str]:
-    """The addresses of ``--key``, else those in ``KMSENVELOPE_KEY``, separated by spaces."""
-    if given:
-        return given
+def key_addresses(given: list[str] | None, others: Sequence[object] = ()) -> list[str]:
+    """The addresses of ``--key``; without those and ``others`` the ones in ``KMSENVELOPE_KEY``, with spaces
+    between them."""
+    if given or others:
+        return given or []
     if default := os.environ.get("KMSENVELOPE_KEY", "").strip():
         return _NEXT_ADDRESS.split(default)
     raise UsageError(

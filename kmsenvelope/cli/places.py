@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,20 @@ from .exits import NoStore, UsageError
 if TYPE_CHECKING:
     from kmsenvelope.client import EnvelopeClient
     from kmsenvelope.kms.masterkey import MasterKey
+    from kmsenvelope.kms.private import PrivateKey
+    from kmsenvelope.kms.public import PublicKey
     from kmsenvelope.kms.service import Kms
 
 
 @contextmanager
 def open_client(
-    addresses: list[str], *, suite: str | None = None, one_shot: bool = False
+    addresses: list[str],
+    others: Sequence[PublicKey | PrivateKey] = (),
+    *,
+    suite: str | None = None,
+    one_shot: bool = False,
 ) -> Iterator[EnvelopeClient]:
-    """A client for the keys at ``addresses``; a ``one_shot`` one keeps no DEK for a next message."""
+    """A client for the keys at ``addresses`` and ``others``; a ``one_shot`` one keeps no DEK for later."""
     from kmsenvelope.client import EnvelopeClient
     from kmsenvelope.policy import CachePolicy
     from kmsenvelope.suites import DEFAULT_SUITE
@@ -29,7 +35,7 @@ def open_client(
     cache = CachePolicy.disabled() if one_shot else CachePolicy(refresh_ahead=None)
     with ExitStack() as stack:
         keys = _open_keys([KeyAddress.parse(address) for address in addresses], stack)
-        yield stack.enter_context(EnvelopeClient(*keys, suite=suite or DEFAULT_SUITE, cache=cache))
+        yield stack.enter_context(EnvelopeClient(*keys, *others, suite=suite or DEFAULT_SUITE, cache=cache))
 
 
 @contextmanager
