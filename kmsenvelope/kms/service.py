@@ -109,16 +109,19 @@ class Kms:
 
     def _once(self, action: str, params: Mapping[str, object]) -> dict[str, Any]:
         begin = time.perf_counter()
+        failure: ServiceError | None = None
         try:
             answer = self._transport.call(action, params)
-            check_complete(action, answer)
-        except ServiceError as failure:
-            self._count("failures", failure.code)
-            raise kms_error(failure, action) from None
+        except ServiceError as error:
+            failure = error
         finally:
             with self._lock:
                 self._counts["calls", action] += 1
                 self._seconds += time.perf_counter() - begin
+        if failure is not None:
+            self._count("failures", failure.code)
+            raise kms_error(failure, action)  # without the failure, whose frames hold what was sent
+        check_complete(action, answer)
         return answer
 
     def _count(self, kind: str, name: str) -> None:

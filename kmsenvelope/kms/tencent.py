@@ -17,6 +17,7 @@ from .transport import ServiceError
 
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+", re.ASCII)
 _SERVER_ERROR = "the server, or a proxy before it, answered with an HTTP status other than 200"
+_NOT_THE_API = "the answer is not one of the KMS API: check the endpoint"
 
 
 class SdkTransport:
@@ -47,24 +48,28 @@ class SdkTransport:
         headers are passed, because the SDK writes into the dict that it is given.
         """
         json.dumps(params)
-        client = self._client()
+        answer, failure = self._attempt(self._client(), action, dict(params))
+        if failure is not None:
+            raise failure  # here, where no other exception holds on to requests and answers
+        return _content(answer)
+
+    def _attempt(
+        self, client: Any, action: str, params: dict[str, object]
+    ) -> tuple[Any, ServiceError | None]:
         from requests.exceptions import RequestException
         from tencentcloud.common.exception import TencentCloudSDKException
 
         try:
-            answer = client.call_json(action, dict(params))
+            return client.call_json(action, params), None
         except TencentCloudSDKException as error:
-            raise _service_error(error) from None
+            return None, _service_error(error)
         except RequestException as error:
             code = "ConnectionError" if "Timeout" in repr(error) else "ChunkedEncodingError"
-            raise ServiceError(code, "the answer broke off on the way") from None
+            return None, ServiceError(code, "the answer broke off on the way")
         except ValueError:
-            raise ServiceError("JSONDecodeError", "the answer is not JSON, or not all of it") from None
+            return None, ServiceError("JSONDecodeError", "the answer is not JSON, or not all of it")
         except (KeyError, TypeError, AttributeError):
-            raise ServiceError(
-                "KeyError", "the answer is not one of the KMS API: check the endpoint"
-            ) from None
-        return _content(answer)
+            return None, ServiceError("KeyError", _NOT_THE_API)
 
     def close(self) -> None:
         """Close this process's connections; another call opens new ones."""
@@ -201,7 +206,7 @@ def _content(answer: Any) -> dict[str, Any]:
     """The content of ``Response``. The SDK overlooks an error unless Content-Type is what it expects."""
     content = answer.get("Response") if isinstance(answer, dict) else None
     if not isinstance(content, dict):
-        raise ServiceError("KeyError", "the answer is not one of the KMS API: check the endpoint")
+        raise ServiceError("KeyError", _NOT_THE_API)
     error = content.get("Error")
     if error is None:
         return content

@@ -7,6 +7,7 @@ must break both ML-KEM and X25519 to open it later.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 
@@ -27,8 +28,12 @@ OBJECT_ID = bytes.fromhex("2b0601040183e62d81c87a")
 """1.3.6.1.4.1.62253.25722, id-XWing."""
 
 _ALGORITHM = sequence(tlv(OID, OBJECT_ID))
-_SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _MLKEM_SIZE, _X25519_SIZE, _SEED_SIZE = 1184, 32, 32
+
+
+@functools.cache
+def _suite() -> Suite:
+    return Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class XWingPublicKey:
@@ -60,7 +65,7 @@ class XWingPublicKey:
 
     def encrypt(self, data: bytes, info: bytes) -> bytes:
         """HPKE in base mode, one message: encapsulated key (1 120 bytes), ciphertext and tag."""
-        return _SUITE.encrypt(data, self._key, info)
+        return _suite().encrypt(data, self._key, info)
 
 
 class XWingPrivateKey:
@@ -104,7 +109,7 @@ class XWingPrivateKey:
     def decrypt(self, ciphertext: bytes, info: bytes) -> bytes:
         """What ``encrypt`` encrypted. ``ValueError`` if altered, or for another key or purpose."""
         try:
-            return _SUITE.decrypt(ciphertext, MLKEM768X25519PrivateKey(self._mlkem, self._x25519), info)
+            return _suite().decrypt(ciphertext, MLKEM768X25519PrivateKey(self._mlkem, self._x25519), info)
         except InvalidTag:
             raise ValueError("the ciphertext was altered or is for another key") from None
 
