@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from kmsenvelope.chunked import CHUNK, SEALED
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import AuthenticationError, EnvelopeError, FormatError, TruncatedError
-from kmsenvelope.kms.local import LocalKms
+from kmsenvelope.kms.service import Kms
 from kmsenvelope.suites import Suite
 
 SIZES = [0, 1, 100, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 500, 9 * CHUNK - 1]
@@ -38,21 +38,14 @@ def text(size: int) -> bytes:
     return hashlib.shake_128(size.to_bytes(8, "big")).digest(size)
 
 
-@pytest.fixture(scope="module")
-def kms() -> Iterator[LocalKms]:
-    with LocalKms() as kms:
-        kms.create_key("demo")
-        yield kms
-
-
 @pytest.fixture(scope="module", params=list(Suite))
-def client(request: pytest.FixtureRequest, kms: LocalKms) -> Iterator[EnvelopeClient]:
+def client(request: pytest.FixtureRequest, kms: Kms) -> Iterator[EnvelopeClient]:
     with EnvelopeClient(kms.key("demo"), suite=request.param) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def aes(kms: LocalKms) -> Iterator[EnvelopeClient]:
+def aes(kms: Kms) -> Iterator[EnvelopeClient]:
     with EnvelopeClient(kms.key("demo")) as client:
         yield client
 
