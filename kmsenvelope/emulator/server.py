@@ -94,7 +94,7 @@ class Emulator:
         if self._server is not None:
             raise RuntimeError("an Emulator is started once: make another")
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        # asyncio turns Nagle's algorithm off only where the protocol is named; with it, each call takes 40 ms.
+        # asyncio turns Nagle off only where the protocol is named; else each call takes 40 ms.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
