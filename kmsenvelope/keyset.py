@@ -86,13 +86,14 @@ class KeySet:
         require_all: bool = True,
         on_skip: Callable[[str, KmsError], None] | None = None,
         patience: float = PATIENCE,
+        limit: int = MAX_RECIPIENTS,
     ) -> None:
-        check_keys(keys)
+        check_keys(keys, limit)
         self.keys = tuple(keys)
         self._require_all = require_all
         self._on_skip = on_skip
         self._patience = patience
-        self._wrappers = _wrappers(self.keys)
+        self.wrappers = wrappers_of(self.keys)
         self._openers = [key for key in self.keys if isinstance(key, Opener)]
 
     def generate(
@@ -103,7 +104,7 @@ class KeySet:
         The first key whose KMS makes DEKs makes it, and the others wrap it at the same time; without such a
         key it is made here. Raises ``KmsError`` of a key that failed, ``TypeError`` if every key only opens.
         """
-        if not self._wrappers:
+        if not self.wrappers:
             names = ", ".join(map(str, self.keys))
             raise TypeError(
                 f"{names} can open envelopes but not encrypt: give kms.key(key_id) or a PublicKey"
@@ -111,9 +112,9 @@ class KeySet:
         made: dict[int, Recipient | KmsError] = {}
         dek = self._make_dek(suite, context_json, observe, made)
         try:
-            left = [(n, key) for n, key in enumerate(self._wrappers) if n not in made]
+            left = [(n, key) for n, key in enumerate(self.wrappers) if n not in made]
             made.update(_wrap_all(left, dek, context_json, observe))
-            return dek, self._taken([made[n] for n in range(len(self._wrappers))])
+            return dek, self._taken([made[n] for n in range(len(self.wrappers))])
         except BaseException:
             wipe(dek)
             raise
@@ -146,14 +147,14 @@ class KeySet:
         made: dict[int, Recipient | KmsError],
     ) -> bytearray:
         """The DEK; ``made`` gets the recipient of the key that made it, and the error of each that failed."""
-        for number, key in enumerate(self._wrappers):
+        for number, key in enumerate(self.wrappers):
             if not isinstance(key, Generator):
                 continue
             try:
                 with _Observed(observe, "GenerateDataKey", key):
                     dek, made[number] = key.generate(suite, context_json)
             except KmsError as error:
-                if self._require_all or len(made) + 1 == len(self._wrappers):
+                if self._require_all or len(made) + 1 == len(self.wrappers):
                     raise
                 made[number] = error
             else:
@@ -170,7 +171,7 @@ class KeySet:
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"the same key is given twice, by its alias: {twice}")
         for number, error in errors:
-            self._skip(str(self._wrappers[number]), error)
+            self._skip(str(self.wrappers[number]), error)
         return recipients
 
     def _skip(self, name: str, error: KmsError) -> None:
@@ -225,21 +226,22 @@ class KeySet:
         )
 
 
-def check_keys(keys: Sequence[Any]) -> None:
+def check_keys(keys: Sequence[Any], limit: int = MAX_RECIPIENTS) -> None:
     """Raise ``TypeError`` or ``ValueError`` unless these are the keys of an envelope, see ``KeySet``."""
     if not keys:
         raise ValueError("give at least one key, e.g. kms.key(key_id)")
     for key in keys:
         if not isinstance(key, Wrapper | Opener):
             raise TypeError(f"{type(key).__name__} is not a key: give kms.key(key_id) or a PublicKey")
-    if len(keys) > MAX_RECIPIENTS:
-        raise ValueError(f"an envelope has at most {MAX_RECIPIENTS} recipients, not {len(keys)}")
+    if len(keys) > limit:
+        raise ValueError(f"an envelope has at most {limit} recipients, not {len(keys)}")
     for one, other in combinations(keys, 2):
-        if _same(one, other):
+        if same_key(one, other):
             raise ValueError(f"the same key is given twice: {one}")
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_key(one: Any, other: Any) -> bool:
+    """Whether two keys are known to be one. No call is made, so that an alias is not looked up."""
     if one is other:
         return True
     if type(one) is not type(other) or str(one) != str(other):
@@ -248,7 +250,7 @@ def _same(one: Any, other: Any) -> bool:
     return bool(getattr(one, "kms", one) == getattr(other, "kms", other) or is_key_id(str(one)[-36:]))
 
 
-def _wrappers(keys: Sequence[Key]) -> list[Wrapper]:
+def wrappers_of(keys: Sequence[Key]) -> list[Wrapper]:
     """The keys that become recipients: of a public key and the key that opens for it only the first."""
     public = {str(key) for key in keys if not isinstance(key, Opener)}
     return [
