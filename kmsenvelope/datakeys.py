@@ -148,7 +148,7 @@ class DataKeys:
                 charged = lease.bytes + size
                 if (
                     messages <= lease.renew_messages
-                    and charged <= lease.renew_bytes
+                    and charged < lease.renew_bytes
                     and self._clock() < lease.renew_at
                 ):
                     lease.messages = messages
