@@ -264,6 +264,7 @@ class Rewraps:
         self._policy = policy
         self._lock = Lock()
         self._made: OrderedDict[Hashable, Rewrap] = OrderedDict()
+        self._counts: Counter[str] = Counter()
         self._closed = False
 
     def change(
@@ -296,12 +297,26 @@ class Rewraps:
                 raise ValueError("the client is closed")
             if named not in self._made:
                 self._made[named] = Rewrap(
-                    self._keyset, change, policy=self._policy, verify=verify, refresh=refresh
+                    self._keyset,
+                    change,
+                    policy=self._policy,
+                    verify=verify,
+                    refresh=refresh,
+                    observe=self._observe,
                 )
             self._made.move_to_end(named)
             if len(self._made) > self._KEPT:
                 self._made.popitem(last=False)[1].close()
             return self._made[named]
+
+    def calls(self) -> Counter[str]:
+        """The KMS calls made for re-wraps so far, by action."""
+        with self._lock:
+            return self._counts.copy()
+
+    def _observe(self, action: str, key_id: str, error: Exception | None, seconds: float) -> None:
+        with self._lock:
+            self._counts[action] += 1
 
     def close(self) -> None:
         """Wipe every DEK."""
