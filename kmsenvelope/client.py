@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeVar, overload
 
 from cryptography.exceptions import InvalidTag
 
 from .atomic import AtomicFile, PathLike
+from .blocks import opening, sealing
 from .buffers import BytesLike, byte_view
 from .chunked import (
     BODY_PREFIX,
@@ -23,13 +25,17 @@ from .chunked import (
 )
 from .context import encode_context
 from .datakeys import CacheEvent, CachePolicy, DataKeys
-from .errors import AuthenticationError, ContextMismatch, KmsError, TruncatedError
-from .files import FdSink, NoSink, Progress, SourceFile, open_file, refuse_same_file, seal_file
+from .errors import AuthenticationError, ContextMismatch, EnvelopeError, KmsError, TruncatedError
+from .files import FdSink, Progress, SourceFile, open_file, refuse_same_file, seal_file, write_at
 from .header import Header, add_room, decode_header, header_bytes, read_header
-from .keyset import KeySet, Opener, Wrapper
+from .journal import settled_header
+from .keyset import Key, KeySet
+from .rewrap import Rewraps
+from .rewrapfile import FileRewrap, RewrapResult, rewrap_all
 from .streams import DecryptingReader, EncryptingWriter, Sink, Source, read_exactly, write_all
 from .suites import DEFAULT_SUITE, Suite
 
+T = TypeVar("T")
 Context = Mapping[str, str] | None
 
 
@@ -58,7 +64,7 @@ class EnvelopeClient:
 
     def __init__(
         self,
-        *keys: Wrapper | Opener,
+        *keys: Key,
         suite: str = DEFAULT_SUITE,
         cache: CachePolicy | None = None,
         on_event: Callable[[Any], None] | None = None,
@@ -71,6 +77,7 @@ class EnvelopeClient:
         self._require_all = require_all
         keyset = KeySet(keys, require_all=require_all, on_skip=partial(_tell_of_skipped, on_event))
         self._datakeys = DataKeys(keyset, self._suite, self._policy, on_event=on_event)
+        self._rewraps = Rewraps(keyset, self._policy)
 
     def encrypt(
         self, data: BytesLike, *, context: Context = None, aad: BytesLike = b"", header_room: int = 0
@@ -181,10 +188,10 @@ class EnvelopeClient:
             AtomicFile(destination, overwrite=overwrite, durable=durable) as target,
         ):
             with self._datakeys.for_writing(context_json) as lease:
-                cipher = encryptor(self._suite, lease.dek, bound)
-            sink = FdSink(target.fd)
-            write_all(sink, add_room(lease.header, header_room))
-            seal_file(reader, sink, cipher, progress, lease.charge)
+                prefix, body = sealing(self._suite, lease.dek, bound)
+            start = add_room(lease.header, header_room) + prefix
+            write_all(FdSink(target.fd), start)
+            seal_file(reader, write_at(target.fd, len(start)), body, progress, lease.charge)
             target.commit()
             return lease.header_value
 
@@ -204,11 +211,8 @@ class EnvelopeClient:
         Arguments, errors and result as for ``encrypt_file``.
         """
         refuse_same_file(source, destination)
-        with (
-            SourceFile(source) as reader,
-            AtomicFile(destination, overwrite=overwrite, durable=durable) as target,
-        ):
-            header = self._open_body(reader, FdSink(target.fd), context, aad, progress)
+        with AtomicFile(destination, overwrite=overwrite, durable=durable) as target:
+            header = self._open_body(source, target.fd, context, aad, progress)
             target.commit()
             return header
 
@@ -221,12 +225,113 @@ class EnvelopeClient:
         progress: Progress | None = None,
     ) -> Header:
         """Authenticate a whole envelope and write nothing. Returns its header."""
-        with SourceFile(source) as reader:
-            return self._open_body(reader, NoSink(), context, aad, progress)
+        return self._open_body(source, None, context, aad, progress)
+
+    def rewrap(
+        self,
+        blob: BytesLike,
+        keys: Sequence[Key] | None = None,
+        *,
+        add: Sequence[Key] | None = None,
+        remove: Iterable[Key | str] | None = None,
+        aad: BytesLike | None = b"",
+        verify: bool = True,
+        refresh: bool = False,
+        header_room: int = 0,
+    ) -> bytes:
+        """The envelope ``blob`` with other keys: ``keys`` (default: this client's), or some more and less.
+
+        This client's keys open it. The same bytes come back if its keys are those wanted. Arguments and
+        errors as for ``rewrap_file``. KMS calls are made once for each wrapped DEK and then remembered.
+        """
+        view = byte_view(blob, "blob")
+        header, size = decode_header(view)
+        body = bytes(view[size : size + BODY_PREFIX])
+        plain_size(len(view) - size)
+        rewrap = self._rewraps.get(keys, add, remove, verify=verify, refresh=refresh)
+        recipients = rewrap.recipients(header, body, aad)
+        if recipients == header.recipients:
+            return bytes(view)
+        new = Header(header.suite, recipients, header.context_json)
+        return add_room(new.encode(), header_room) + view[size:]
+
+    def rewrap_file(
+        self,
+        path: PathLike,
+        keys: Sequence[Key] | None = None,
+        *,
+        add: Sequence[Key] | None = None,
+        remove: Iterable[Key | str] | None = None,
+        aad: BytesLike | None = b"",
+        verify: bool = True,
+        refresh: bool = False,
+        in_place: bool | None = None,
+        header_room: int = 0,
+        check: bool = False,
+    ) -> RewrapResult:
+        """Give an envelope in a file other keys, without reading or changing its body (docs/rewrap.md).
+
+        ``keys``: those that it is to have, by default this client's. ``add`` and ``remove`` change its list
+        instead; ``remove`` also takes key ids and addresses. This client's keys open it. ``aad``: as at
+        encryption, to check the body's commitment; None if it is not known. ``verify=False`` skips all
+        checks: the DEK then never leaves the KMS where ReEncrypt can be used. ``refresh``: keys that stay are
+        wrapped again too, by the latest version of a rotated CMK. ``in_place``: True, False, or None for
+        whichever is better. ``header_room``: spare bytes in the header of a new file. ``check``: only say
+        what is due.
+
+        Raises ``NoUsableKey`` if this client cannot open it or the new keys are not seen to,
+        ``AuthenticationError`` if the body does not open with this aad, ``ValueError`` if no key would be
+        left or the header does not fit in place, ``BlockingIOError`` if it is being re-wrapped,
+        ``PermissionError`` if it is read-only, other ``OSError``.
+        """
+        rewrap = self._rewraps.get(keys, add, remove, verify=verify, refresh=refresh)
+        files = FileRewrap(rewrap, in_place=in_place, header_room=header_room)
+        return files.check(path) if check else files.run(path, aad)
+
+    def rewrap_files(
+        self,
+        paths: Iterable[PathLike],
+        keys: Sequence[Key] | None = None,
+        *,
+        add: Sequence[Key] | None = None,
+        remove: Iterable[Key | str] | None = None,
+        aad: BytesLike | None = b"",
+        verify: bool = True,
+        refresh: bool = False,
+        in_place: bool | None = None,
+        header_room: int = 0,
+        check: bool = False,
+    ) -> Iterator[RewrapResult]:
+        """``rewrap_file`` for each path and each file below each folder, going on after an error.
+
+        Yields a result for each, with ``error`` set where it failed; it may simply be run again.
+        """
+        rewrap = self._rewraps.get(keys, add, remove, verify=verify, refresh=refresh)
+        files = FileRewrap(rewrap, in_place=in_place, header_room=header_room)
+        return rewrap_all(paths, files, aad, check=check)
+
+    def needs_rewrap(
+        self,
+        header: Header,
+        keys: Sequence[Key] | None = None,
+        *,
+        add: Sequence[Key] | None = None,
+        remove: Iterable[Key | str] | None = None,
+    ) -> bool:
+        """Whether ``rewrap`` would change the keys of an envelope with this header, which ``inspect`` gives.
+
+        No KMS is called, except once for each alias.
+        """
+        return self._rewraps.change(keys, add, remove).concerns(header)
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the data-key cache since the client was made (docs/caching.md)."""
-        return self._datakeys.stats()
+        """Counters of the data-key cache since the client was made (docs/caching.md).
+
+        ``kms_calls`` counts those of re-wraps as well.
+        """
+        stats = self._datakeys.stats()
+        stats["kms_calls"] = dict(Counter(stats["kms_calls"]) + self._rewraps.calls())
+        return stats
 
     def forget(self, key_id: str) -> None:
         """Drop and wipe every cached DEK that ``key_id`` wraps."""
@@ -235,6 +340,7 @@ class EnvelopeClient:
     def close(self) -> None:
         """Wipe every cached DEK. Streams already open go on."""
         self._datakeys.close()
+        self._rewraps.close()
 
     def __enter__(self) -> Self:
         return self
@@ -261,14 +367,54 @@ class EnvelopeClient:
         return context_bytes(header.context_json, byte_view(aad, "aad"))
 
     def _open_body(
-        self, reader: SourceFile, sink: Sink, context: Context, aad: BytesLike, progress: Progress | None
+        self, path: PathLike, fd: int | None, context: Context, aad: BytesLike, progress: Progress | None
     ) -> Header:
-        header, _ = read_header(lambda size: read_exactly(reader, size))
+        with SourceFile(path) as reader:
+            header, body = self._begin(reader, path, context, aad, opening)
+            open_file(reader, None if fd is None else write_at(fd), body, progress)
+            return header
+
+    def _begin(
+        self,
+        source: Any,
+        path: PathLike | None,
+        context: Context,
+        aad: BytesLike,
+        derive: Callable[[Suite, BytesLike, bytes, bytes], T],
+    ) -> tuple[Header, T]:
+        """Read up to the body's commitment; ``derive`` makes of that and the DEK what opens the rest.
+
+        A header that fails may be one that is being re-wrapped in place, or was when the machine stopped.
+        """
+        raw: bytes | None = None
+        try:
+            header, raw = read_header(lambda size: read_exactly(source, size))
+            return header, self._derived(header, source, context, aad, derive)
+        except EnvelopeError:
+            settled = None if path is None else settled_header(path, source.fileno(), raw)
+            if settled is None:
+                raise
+        header, size = decode_header(settled)
+        source.seek(size)
+        return header, self._derived(header, source, context, aad, derive)
+
+    def _derived(
+        self,
+        header: Header,
+        source: Source,
+        context: Context,
+        aad: BytesLike,
+        derive: Callable[[Suite, BytesLike, bytes, bytes], T],
+    ) -> T:
         bound = self._bound(header, context, aad)
+        prefix = read_exactly(source, BODY_PREFIX)
+        if len(prefix) < BODY_PREFIX:
+            raise TruncatedError
         with self._datakeys.for_reading(header) as lease:
-            cipher = decryptor(header.suite, lease.dek, bound)
-        open_file(reader, sink, cipher, progress)
-        return header
+            try:
+                return derive(header.suite, lease.dek, prefix, bound)
+            except InvalidTag:
+                raise AuthenticationError from None
 
     def _open_writer(
         self,
@@ -306,19 +452,11 @@ class EnvelopeClient:
             raise TypeError(f"file must be a path or have read(), not {type(file).__name__}")
         source = io.FileIO(file) if owned else file
         try:
-            header, _ = read_header(lambda size: read_exactly(source, size))
-            bound = self._bound(header, context, aad)
-            prefix = read_exactly(source, BODY_PREFIX)
-            if len(prefix) < BODY_PREFIX:
-                raise TruncatedError
-            with self._datakeys.for_reading(header) as lease:
-                keys = derive_checked(header.suite, lease.dek, prefix, bound)
+            header, keys = self._begin(source, file if owned else None, context, aad, derive_checked)
             start = source.tell() if getattr(source, "seekable", bool)() else None
-        except BaseException as error:
+        except BaseException:
             if owned:
                 source.close()
-            if isinstance(error, InvalidTag):
-                raise AuthenticationError from None
             raise
         cipher = ChunkCipher(header.suite, keys)
         return DecryptingReader(source, header, cipher, start=start, owns_source=owned)

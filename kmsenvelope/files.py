@@ -1,29 +1,23 @@
-"""Whole files: a pipeline that reads and seals one block while a thread writes the one before."""
+"""Whole files: sealed and opened by a pump from one descriptor to another."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import chain
-from queue import SimpleQueue
+from collections.abc import Callable
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
 
 from .atomic import PathLike
-from .chunked import BODY_PREFIX, CHUNK, SEALED, StreamCipher, plain_size
+from .blocks import Body
+from .chunked import BODY_PREFIX, plain_size
 from .errors import AuthenticationError
-from .streams import Sink, write_all
+from .pump import Pump, WriteAt
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes done and the total (None if unknown), in bytes of the source."""
-
-RUN = 64
-BUFFERS = 3
 
 
 class SourceFile:
@@ -59,6 +53,15 @@ class SourceFile:
             done += size
         self.taken += done
         return done
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self.fd
+
+    def seek(self, offset: int, /) -> int:
+        """Go on reading at ``offset``."""
+        self.taken = os.lseek(self.fd, offset, os.SEEK_SET)
+        return offset
 
     def close(self) -> None:
         """Close the file."""
@@ -104,112 +107,54 @@ def refuse_same_file(source: PathLike, destination: PathLike) -> None:
 
 def seal_file(
     source: SourceFile,
-    sink: Sink,
-    cipher: StreamCipher,
+    write: WriteAt,
+    body: Body,
     progress: Progress | None,
     charge: Callable[[int], None],
 ) -> None:
-    """Seal the rest of ``source`` as one body; ``charge`` is told of each block's bytes."""
+    """Seal the rest of ``source``; ``charge`` is told of the bytes."""
+    charged = 0
 
-    def report(size: int) -> None:
-        charge(size)
+    def report() -> None:
+        nonlocal charged
+        taken = source.taken
+        charge(taken - charged)
+        charged = taken
         if progress is not None:
-            progress(source.taken, source.size)
+            progress(taken, source.size)
 
-    _pump(source, sink, cipher, (RUN * CHUNK, RUN * SEALED + BODY_PREFIX), report)
+    Pump(source, body, write, report).run()
 
 
-def open_file(source: SourceFile, sink: Sink, cipher: StreamCipher, progress: Progress | None) -> None:
-    """Open the rest of ``source`` as one body.
+def open_file(source: SourceFile, write: WriteAt | None, body: Body, progress: Progress | None) -> None:
+    """Open the chunks that are the rest of ``source``; without ``write`` they are only verified.
 
-    Raises ``AuthenticationError`` or ``TruncatedError``; ``sink`` then holds authentic data, but not all.
+    Raises ``AuthenticationError`` or ``TruncatedError``; what was written then is authentic, but not all.
     """
-    header_size = source.taken
+    start = source.taken - BODY_PREFIX
     if source.size is not None:
-        plain_size(source.size - header_size)
+        plain_size(source.size - start)
 
-    def report(size: int) -> None:
+    def report() -> None:
         if progress is not None:
             progress(source.taken, source.size)
 
     try:
-        _pump(source, sink, cipher, (RUN * SEALED, (RUN + 1) * CHUNK), report)
+        Pump(source, body, write, report).run()
     except InvalidTag:
         if source.ended:
-            plain_size(source.taken - header_size)
+            plain_size(source.taken - start)
         raise AuthenticationError from None
 
 
-def _pump(
-    source: SourceFile,
-    sink: Sink,
-    cipher: StreamCipher,
-    sizes: tuple[int, int],
-    report: Callable[[int], None],
-) -> None:
-    block, room = sizes
-    if source.size is not None:
-        block = min(block, max(source.size - source.taken, 0) + 1)
-    buffer = memoryview(bytearray(block))
+def write_at(fd: int, start: int = 0) -> WriteAt:
+    """What writes to ``fd``, its offsets counted from ``start``."""
 
-    def blocks() -> Iterator[memoryview]:
-        while not source.ended:
-            size = source.fill(buffer)
-            yield buffer[:size]
-            report(size)
+    def write(data: bytes | memoryview, offset: int) -> None:
+        offset += start
+        while data:
+            taken = os.pwrite(fd, data, offset)
+            data = memoryview(data)[taken:]
+            offset += taken
 
-    pending = blocks()
-    first = next(pending)
-    if source.ended:
-        write_all(sink, cipher.update(first))
-        for _ in pending:
-            pass
-    else:
-        with WriteBehind(sink, room) as writer:
-            for data in chain((first,), pending):
-                writer.send(partial(cipher.update_into, data))
-    write_all(sink, cipher.finalize())
-
-
-class WriteBehind:
-    """A thread that writes one buffer while the next is being filled.
-
-    ``send`` waits for a free buffer of ``room`` bytes; an error of the sink is raised by it or on leaving.
-    """
-
-    def __init__(self, sink: Sink, room: int) -> None:
-        self._sink = sink
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._filled: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
-        self._error: BaseException | None = None
-        for _ in range(BUFFERS):
-            self._free.put(memoryview(bytearray(room)))
-        self._thread = threading.Thread(target=self._write, name="kmsenvelope-writer", daemon=True)
-
-    def send(self, fill: Callable[[memoryview], int]) -> None:
-        """Have ``fill`` put data into a buffer; it returns the number of bytes, which are then written."""
-        buffer = self._free.get()
-        if self._error is not None:
-            raise self._error
-        self._filled.put((buffer, fill(buffer)))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, exc_type: type[BaseException] | None, *exc: object) -> None:
-        # The thread must be gone before anyone closes the file that it writes to.
-        self._filled.put(None)
-        self._thread.join()
-        if exc_type is None and self._error is not None:
-            raise self._error
-
-    def _write(self) -> None:
-        while (item := self._filled.get()) is not None:
-            buffer, size = item
-            if self._error is None:
-                try:
-                    write_all(self._sink, buffer[:size])
-                except BaseException as error:  # noqa: BLE001 - raised again in the thread that sends
-                    self._error = error
-            self._free.put(buffer)
+    return write

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,13 +28,14 @@ from kmsenvelope.errors import (
     NoUsableKey,
     TruncatedError,
 )
-from kmsenvelope.files import RUN
 from kmsenvelope.kms.local import LocalKms
+from kmsenvelope.pump import RUN
 from kmsenvelope.shortcuts import connect, decrypt_file, encrypt_file, inspect
 from kmsenvelope.suites import Suite
 
 BLOCK = RUN * CHUNK
 SIZES = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK, 5 * BLOCK + 7]
+SIZE = 9 * BLOCK + 5  # several threads, where there are several cores
 
 
 def text(size: int) -> bytes:
@@ -57,7 +59,7 @@ def client(store: Path) -> Iterator[EnvelopeClient]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "plain").write_bytes(text(3 * BLOCK + 5))
+    (tmp_path / "plain").write_bytes(text(SIZE))
     return tmp_path
 
 
@@ -91,17 +93,29 @@ def _note(seen: list[tuple[int, int | None]], done: int, total: int | None) -> N
     seen.append((done, total))
 
 
-def test_progress_ends_at_the_total_and_never_goes_back(client: EnvelopeClient, folder: Path) -> None:
+@pytest.mark.parametrize("size", [3 * BLOCK + 5, SIZE])
+def test_progress_ends_at_the_total_and_never_goes_back(
+    client: EnvelopeClient, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "plain").write_bytes(text(size))
     for call, source, out in (
         (client.encrypt_file, "plain", "sealed"),
         (client.decrypt_file, "sealed", "back"),
     ):
         seen: list[tuple[int, int | None]] = []
-        call(folder / source, folder / out, progress=partial(_note, seen))
-        size = (folder / source).stat().st_size
+        threads: set[int] = set()
+
+        def note(done: int, total: int | None, seen: Any = seen, threads: Any = threads) -> None:
+            seen.append((done, total))
+            threads.add(threading.get_ident())
+
+        call(tmp_path / source, tmp_path / out, progress=note)
+        total = (tmp_path / source).stat().st_size
         assert seen == sorted(seen)
-        assert seen[-1] == (size, size)
-        assert len(seen) >= 4
+        assert seen[-1] == (total, total)
+        assert threads == {threading.get_ident()}
+        if size == 3 * BLOCK + 5:  # one thread: after each block and at the end
+            assert len(seen) >= 4
 
 
 def test_a_source_that_is_a_pipe_has_no_total(client: EnvelopeClient, folder: Path) -> None:
@@ -141,7 +155,7 @@ def test_source_is_the_destination(client: EnvelopeClient, folder: Path, overwri
             client.encrypt_file(folder / "plain", folder / same, overwrite=overwrite)
         with pytest.raises(ValueError, match="same file"):
             client.decrypt_file(folder / same, folder / "plain", overwrite=overwrite)
-    assert (folder / "plain").read_bytes() == text(3 * BLOCK + 5)
+    assert (folder / "plain").read_bytes() == text(SIZE)
 
 
 def test_missing_and_unsuitable_paths(client: EnvelopeClient, folder: Path) -> None:
@@ -254,7 +268,7 @@ def test_a_callback_that_raises_stops_it_cleanly(client: EnvelopeClient, folder:
     with pytest.raises(KeyboardInterrupt):
         client.encrypt_file(folder / "plain", folder / "out", progress=stop)
     assert left(folder) == ["plain"]
-    assert not [thread for thread in threading.enumerate() if thread.name == "kmsenvelope-writer"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "kmsenvelope-file"]
 
 
 @pytest.mark.parametrize("limit", [0, 100, BLOCK, 2 * BLOCK + 10])
