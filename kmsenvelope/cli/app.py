@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import asymmetric, doctor, emulator, envelope, inspection, keys, secrets
+from . import asymmetric, doctor, emulator, envelope, inspection, keys, rewrap, secrets
 from .run import CommandLine
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command()(envelope.decrypt)
 app.command()(envelope.cat)
 app.command()(envelope.verify)
 app.command()(inspection.inspect)
+app.command()(rewrap.rewrap)
 app.add_typer(keys.app, name="keys")
 app.add_typer(secrets.app, name="secret")
 app.add_typer(asymmetric.app, name="asymmetric")

@@ -52,11 +52,18 @@ def encrypt(
     force: ForceOption = False,
     durable: DurableOption = False,
     remove_source: RemoveOption = False,
+    header_room: Annotated[
+        int,
+        typer.Option("--header-room", metavar="BYTES", min=0, help="Spare room for keys that rewrap adds."),
+    ] = 0,
     quiet: QuietOption = False,
 ) -> None:
     """Encrypt SRC into the envelope DST, for every --key given."""
     bound = (context_of(context), aad_of(aad, aad_file))
-    task = Transfer(source, destination, *bound, force=force, durable=durable or remove_source, quiet=quiet)
+    durable = durable or remove_source
+    task = Transfer(
+        source, destination, *bound, force=force, durable=durable, quiet=quiet, header_room=header_room
+    )
     task.refuse_terminal()
     removal = task.removal(remove_source)
     name = None if suite is None else suite.upper()

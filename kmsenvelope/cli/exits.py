@@ -77,11 +77,11 @@ def about(subject: str | None = None) -> Iterator[None]:
     except (Exit, Abort):
         raise
     except Exception as error:
-        raise Exit(complain(error, subject)) from error
+        raise Exit(complain(error, subject if isinstance(error, _ENVELOPE_FAULTS) else None)) from error
 
 
 def complain(error: BaseException, subject: str | None = None) -> int:
-    """Print what went wrong, with ``subject`` where it is the envelope's fault, and return the exit code.
+    """Print what went wrong, with ``subject``, such as a path, before it, and return the exit code.
 
     A broken pipe is not worth a line. With ``KMSENVELOPE_DEBUG=1`` the traceback comes first.
     """
@@ -93,8 +93,9 @@ def complain(error: BaseException, subject: str | None = None) -> int:
         import traceback
 
         traceback.print_exception(error)
-    named = subject is not None and isinstance(error, _ENVELOPE_FAULTS)
-    say(f"{subject}: {describe(error)}" if named else describe(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        subject = None
+    say(f"{subject}: {describe(error)}" if subject else describe(error))
     return code
 
 

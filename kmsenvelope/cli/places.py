@@ -39,6 +39,14 @@ def open_client(
 
 
 @contextmanager
+def open_keys(*groups: list[str]) -> Iterator[list[list[MasterKey]]]:
+    """The keys at several lists of addresses."""
+    with ExitStack() as stack:
+        keys = iter(_open_keys([KeyAddress.parse(address) for group in groups for address in group], stack))
+        yield [[next(keys) for _ in group] for group in groups]
+
+
+@contextmanager
 def open_key(address: KeyAddress) -> Iterator[MasterKey]:
     """The key at an address."""
     with ExitStack() as stack:

@@ -50,11 +50,16 @@ def private_keys(paths: list[str] | None) -> list[PrivateKey]:
     return [_private_key(path) for path in paths or ()]
 
 
+def is_address(spec: str) -> bool:
+    """Whether a key is given by an address, not by a file."""
+    return spec.startswith(("tencent:", "local:"))
+
+
 def _public_key(spec: str) -> PublicKey:
     from kmsenvelope.kms.alias import is_key_id
     from kmsenvelope.kms.public import PublicKey
 
-    if not spec.startswith(("tencent:", "local:")):
+    if not is_address(spec):
         return PublicKey.from_pem(read_small(spec, _MAX_PEM, "a public key"))
     where, equals, path = spec.partition("=")
     if not equals:

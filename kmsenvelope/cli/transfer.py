@@ -48,6 +48,7 @@ class Transfer:
         force: bool = False,
         durable: bool = False,
         quiet: bool = False,
+        header_room: int = 0,
     ) -> None:
         self._source = source
         self._destination = destination
@@ -55,6 +56,7 @@ class Transfer:
         self._force = force
         self._durable = durable
         self._quiet = quiet
+        self._header_room = header_room
         if destination == STANDARD:
             if durable:
                 raise UsageError("--durable and --remove-source need a file as DST")
@@ -88,6 +90,7 @@ class Transfer:
                     progress=meter,
                     overwrite=self._force,
                     durable=self._durable,
+                    header_room=self._header_room,
                     **self._bound,
                 )
             return
@@ -95,7 +98,8 @@ class Transfer:
             to_file = self._destination not in {STANDARD, None}
             sink = self._destination if to_file else standard_output()
             mode = "xb" if to_file and not self._force else "wb"
-            with client.open(sink, mode, durable=self._durable, **self._bound) as envelope:  # type: ignore[call-overload]
+            options = {"durable": self._durable, "header_room": self._header_room, **self._bound}
+            with client.open(sink, mode, **options) as envelope:  # type: ignore[call-overload]
                 copy(source, envelope, report=meter)
         if not to_file:
             standard_output().flush()
