@@ -110,7 +110,7 @@ def kms_error(failure: ServiceError, action: str) -> KmsError:
     """The error to raise for ``failure``: its class by exact code, its message with what to do about it."""
     message = "".join(char if char.isprintable() else " " for char in failure.message)[:_MAX_MESSAGE]
     if advice := _ADVICE.get(failure.code):
-        message = f"{message} ({advice})" if message else advice
+        message = f"{message}; {advice}" if message else advice
     return _CLASSES.get(failure.code, KmsError)(
         message or "the KMS gave no reason",
         code=failure.code,

@@ -150,7 +150,7 @@ class MasterKey:
     def encrypt(self, data: BytesLike, context: Mapping[str, str] | None = None) -> str:
         """A small secret, encrypted by the KMS itself: at most 4 096 bytes. Source: Encrypt.
 
-        ``Kms.decrypt`` opens it, given the same ``context``. Raises ``ValueError`` for larger data.
+        ``Kms.decrypt`` opens it, given the same ``context``. Raises ``ValueError`` for larger or no data.
         """
         size = byte_view(data).nbytes
         if size > MAX_SECRET:
@@ -158,6 +158,8 @@ class MasterKey:
                 f"{size} bytes: the KMS itself encrypts at most {MAX_SECRET}. Use an envelope: "
                 "EnvelopeClient(key).encrypt(data)"
             )
+        if not size:
+            raise ValueError("there is nothing to encrypt")
         return self.wrap(data, encode_context(context)).wrapped
 
     def decrypt_asymmetric(self, ciphertext: str, algorithm: str) -> bytearray:
