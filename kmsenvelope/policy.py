@@ -48,37 +48,27 @@ class CachePolicy:
             _check_seconds(name, getattr(self, name))
         for name in ("max_messages", "max_bytes", "capacity"):
             _check_count(name, getattr(self, name))
-        share = self.refresh_ahead
-        if share is not None and not (_is_number(share) and 0 < share < 1):
-            raise ValueError(
-                f"refresh_ahead is a share of the window, over 0 and under 1, or None; not {share!r}"
-            )
+        if self.refresh_ahead is not None:
+            _check_share("refresh_ahead", self.refresh_ahead)
 
     @classmethod
     def disabled(cls) -> Self:
         """One key at a time: a new DEK for every message, a KMS call for every envelope read."""
         return cls(max_age=0, max_messages=1, refresh_ahead=None, decrypt_max_age=0)
 
-    @property
-    def reuses(self) -> bool:
-        """Whether a DEK may serve more than one new message."""
-        return self.max_age > 0 and self.max_messages > 1
-
-    @property
-    def keeps_unwrapped(self) -> bool:
-        """Whether an unwrapped DEK is kept for the next envelope."""
-        return self.decrypt_max_age > 0
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
 
 def _check_seconds(name: str, value: object) -> None:
-    if not _is_number(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
-    if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+    if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} is a finite number of seconds, 0 or more; not {value!r}")
+
+
+def _check_share(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number between 0 and 1 or None, not {type(value).__name__}")
+    if not 0 < value < 1:
+        raise ValueError(f"{name} is a share of the window, over 0 and under 1, or None; not {value!r}")
 
 
 def _check_count(name: str, value: object) -> None:
