@@ -93,7 +93,6 @@ class KeySet:
         self._require_all = require_all
         self._on_skip = on_skip
         self._patience = patience
-        self.wrappers = wrappers_of(self.keys)
         self._openers = [key for key in self.keys if isinstance(key, Opener)]
 
     def generate(
@@ -104,17 +103,18 @@ class KeySet:
         The first key whose KMS makes DEKs makes it, and the others wrap it at the same time; without such a
         key it is made here. Raises ``KmsError`` of a key that failed, ``TypeError`` if every key only opens.
         """
-        if not self.wrappers:
+        keys = self.wrappers()
+        if not keys:
             names = ", ".join(map(str, self.keys))
             raise TypeError(
                 f"{names} can open envelopes but not encrypt: give kms.key(key_id) or a PublicKey"
             )
         made: dict[int, Recipient | KmsError] = {}
-        dek = self._make_dek(suite, context_json, observe, made)
+        dek = self._make_dek(keys, suite, context_json, observe, made)
         try:
-            left = [(n, key) for n, key in enumerate(self.wrappers) if n not in made]
+            left = [(n, key) for n, key in enumerate(keys) if n not in made]
             made.update(_wrap_all(left, dek, context_json, observe))
-            return dek, self._taken([made[n] for n in range(len(self.wrappers))])
+            return dek, self._taken(keys, [made[n] for n in range(len(keys))])
         except BaseException:
             wipe(dek)
             raise
@@ -139,29 +139,34 @@ class KeySet:
         """The keys that open ``recipient``, in their order. Raises ``KmsError`` for an alias not found."""
         return [key for key in self._openers if key.opens(recipient)]
 
+    def wrappers(self) -> list[Wrapper]:
+        """The keys that become recipients, see ``wrappers_of``."""
+        return wrappers_of(self.keys)
+
     def _make_dek(
         self,
+        keys: Sequence[Wrapper],
         suite: Suite,
         context_json: str | None,
         observe: Observer,
         made: dict[int, Recipient | KmsError],
     ) -> bytearray:
         """The DEK; ``made`` gets the recipient of the key that made it, and the error of each that failed."""
-        for number, key in enumerate(self.wrappers):
+        for number, key in enumerate(keys):
             if not isinstance(key, Generator):
                 continue
             try:
                 with _Observed(observe, "GenerateDataKey", key):
                     dek, made[number] = key.generate(suite, context_json)
             except KmsError as error:
-                if self._require_all or len(made) + 1 == len(self.wrappers):
+                if self._require_all or len(made) + 1 == len(keys):
                     raise
                 made[number] = error
             else:
                 return dek
         return bytearray(os.urandom(suite.key_size))
 
-    def _taken(self, made: Sequence[Recipient | KmsError]) -> tuple[Recipient, ...]:
+    def _taken(self, keys: Sequence[Wrapper], made: Sequence[Recipient | KmsError]) -> tuple[Recipient, ...]:
         """The recipients, once every one that is missing was told of or raised."""
         recipients = tuple(recipient for recipient in made if isinstance(recipient, Recipient))
         errors = [(n, error) for n, error in enumerate(made) if isinstance(error, KmsError)]
@@ -171,7 +176,7 @@ class KeySet:
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"the same key is given twice, by its alias: {twice}")
         for number, error in errors:
-            self._skip(str(self.wrappers[number]), error)
+            self._skip(str(keys[number]), error)
         return recipients
 
     def _skip(self, name: str, error: KmsError) -> None:
@@ -251,13 +256,23 @@ def same_key(one: Any, other: Any) -> bool:
 
 
 def wrappers_of(keys: Sequence[Key]) -> list[Wrapper]:
-    """The keys that become recipients: of a public key and the key that opens for it only the first."""
-    public = {str(key) for key in keys if not isinstance(key, Opener)}
-    return [
-        key
-        for key in keys
-        if isinstance(key, Wrapper) and not (isinstance(key, Opener) and str(key) in public)
-    ]
+    """The keys that become recipients: of a public key and the key that opens for it only the first.
+
+    An alias of a KMS of which there is a public key is looked up, once.
+    """
+    public = [key for key in keys if isinstance(key, Wrapper) and not isinstance(key, Opener)]
+    return [key for key in keys if isinstance(key, Wrapper) and not _opens_for_one(key, public)]
+
+
+def _opens_for_one(key: object, public: Sequence[Any]) -> bool:
+    if not isinstance(key, Opener):
+        return False
+    try:
+        return any(
+            key.opens(Recipient(str(each.kms), each.key_id, "-", each.region, each.alg)) for each in public
+        )
+    except KmsError:  # its use will tell
+        return False
 
 
 def _wrap_all(

@@ -275,7 +275,7 @@ class Rewraps:
     ) -> Change:
         """The change that these arguments ask for; without any: to the client's own keys."""
         if keys is None and add is None and remove is None:
-            keys = self._keyset.wrappers
+            keys = self._keyset.wrappers()
             if not keys:
                 raise TypeError("this client has no key for envelopes, only to open them: give keys")
         return Change(keys, add=add, remove=remove)

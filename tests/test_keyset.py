@@ -73,6 +73,8 @@ class Cmk:
 class Public:
     """A key that only wraps, here."""
 
+    kms, region, alg = "fake", None, "TEST"
+
     def __init__(self, name: str) -> None:
         self.key_id = name
 
