@@ -22,6 +22,8 @@ from .errors import (
 from .header import Header, Recipient
 from .kms.local import LocalKms
 from .kms.masterkey import MasterKey
+from .kms.private import PrivateKey
+from .kms.public import PublicKey
 from .kms.service import Kms
 from .kms.tencent import TencentKms
 from .shortcuts import connect, decrypt_file, encrypt_file, inspect
@@ -49,6 +51,8 @@ __all__ = [
     "LocalKms",
     "MasterKey",
     "NoUsableKey",
+    "PrivateKey",
+    "PublicKey",
     "Recipient",
     "Suite",
     "TencentKms",

@@ -282,3 +282,15 @@ def test_a_public_key_is_pickled_and_a_private_key_is_not(kind: str) -> None:
         pickle.dumps(private)
     with pytest.raises(TypeError, match="not pickled"):
         copy.copy(private)
+
+
+@pytest.mark.parametrize("usage", ["ASYMMETRIC_DECRYPT_RSA_2048", "ASYMMETRIC_DECRYPT_SM2"])
+def test_the_algorithm_follows_from_the_key_where_none_is_given(kms: LocalKms, usage: str) -> None:
+    kms.create_key("inbox", usage=usage)
+    assert kms.asymmetric_decrypt("inbox", kms.public_key("inbox").encrypt(b"note")) == b"note"
+
+
+def test_a_key_that_decrypts_nothing_asymmetric_says_so(kms: LocalKms) -> None:
+    kms.create_key("demo")
+    with pytest.raises(ValueError, match="ENCRYPT_DECRYPT"):
+        kms.asymmetric_decrypt("demo", b"x")

@@ -177,6 +177,13 @@ class MasterKey:
             )
         return decode(action, self.call(action, {"Ciphertext": ciphertext, **extra}), "Plaintext")
 
+    def asymmetric_algorithm(self) -> str:
+        """How data is encrypted to this CMK's public key. ``ValueError`` for a key of another usage."""
+        usage = str(self.call("DescribeKey")["KeyMetadata"].get("KeyUsage"))
+        if not usage.startswith("ASYMMETRIC_DECRYPT_"):
+            raise ValueError(f"{self} is for {usage}: it decrypts nothing that a public key encrypted")
+        return SM2_ALGORITHM if usage.endswith("SM2") else RSA_ALGORITHMS[0]
+
     def _recipient(self, action: str, answer: Mapping[str, Any]) -> Recipient:
         blob = answer["CiphertextBlob"]
         if not isinstance(blob, str) or not blob.isascii() or not blob.isprintable():

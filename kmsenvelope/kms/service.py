@@ -186,17 +186,18 @@ class Kms:
             params["EncryptionContext"] = context_json
         return bytes(decode("Decrypt", self.call("Decrypt", params), "Plaintext"))
 
-    def asymmetric_decrypt(self, key_id: str, ciphertext: BytesLike, *, algorithm: str) -> bytes:
+    def asymmetric_decrypt(
+        self, key_id: str, ciphertext: BytesLike, *, algorithm: str | None = None
+    ) -> bytes:
         """What was encrypted to the public key of the CMK ``key_id`` (id or alias).
 
         ``algorithm`` is ``SM2_C1C3C2_ASN1`` or one of RSA: ``RSAES_OAEP_SHA_256``, ``RSAES_OAEP_SHA_1``,
-        ``RSAES_PKCS1_V1_5``. Source: AsymmetricRsaDecrypt, AsymmetricSm2Decrypt.
+        ``RSAES_PKCS1_V1_5``. Without it the kind of key decides, which takes one more call, and RSA means
+        the first. Source: AsymmetricRsaDecrypt, AsymmetricSm2Decrypt.
         """
-        return bytes(
-            self.key(key_id).decrypt_asymmetric(
-                base64.b64encode(byte_view(ciphertext, "ciphertext")).decode(), algorithm
-            )
-        )
+        key = self.key(key_id)
+        encoded = base64.b64encode(byte_view(ciphertext, "ciphertext")).decode("ascii")
+        return bytes(key.decrypt_asymmetric(encoded, algorithm or key.asymmetric_algorithm()))
 
     def public_key(self, key_id: str, *, fingerprint: str | None = None) -> PublicKey:
         """The public half of an asymmetric CMK (key id or alias), to encrypt with and to hand out.
