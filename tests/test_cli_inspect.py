@@ -34,7 +34,14 @@ def forged(context: dict[str, str], key_id: str = "k", suite: int = 1) -> bytes:
 def test_the_panel_names_suite_size_keys_and_context(shell: Shell) -> None:
     path = shell.envelope(bytes(5000), "-c", "tenant=42", "-c", "kind=invoice", "--suite", "SM4-GCM")
     shown = shell("inspect", path).out
-    for word in ("SM4-GCM", "4.9 KiB (5000 bytes)", "local:", "tenant = 42", "kind   = invoice", "version 1"):
+    for word in (
+        "SM4-GCM (here by ",
+        "4.9 KiB (5000 bytes)",
+        "local:",
+        "tenant = 42",
+        "kind   = invoice",
+        "version 1",
+    ):
         assert word in shown
     assert "verify" in shown, "it says that nothing here is authenticated"
     assert shell("inspect", "-", stdin=path.read_bytes()).out.count("SM4-GCM") == 1

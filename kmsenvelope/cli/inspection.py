@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from kmsenvelope.suites import Suite
+
 from .exits import about
 from .options import JsonOption
 from .pipes import STANDARD, size_of, standard_input
@@ -53,7 +55,7 @@ class _Found:
 
     def rows(self) -> list[Row]:
         header = self.header
-        rows = [("format", f"kmsenvelope version {self.version}"), ("suite", str(header.suite))]
+        rows = [("format", f"kmsenvelope version {self.version}"), ("suite", _suite(header.suite))]
         rows += [("plaintext", self._plain_text()), ("header", size(self.header_size)), ("", "")]
         for number, recipient in enumerate(header.recipients):
             name = "keys" if len(header.recipients) > 1 else "key"
@@ -95,6 +97,16 @@ def _plain_size(body_size: int) -> int | None:
         return plain_size(body_size)
     except TruncatedError:
         return None
+
+
+def _suite(suite: Suite) -> str:
+    """The suite; for SM4 also the library that does it on this machine."""
+    if suite != Suite.SM4_GCM:
+        return str(suite)
+    from kmsenvelope.ciphers.select import sm4_status
+
+    used = next(provider for provider in sm4_status() if provider.chosen)
+    return f"{suite} (here by {used.name} {used.version})"
 
 
 def _wrapping(recipient: Recipient) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create, list and switch keys (CMKs).", no_args_is_help=True)
 
 _COLUMNS = ("Alias", "State", "Kind", "Key id", "Created")
-_PAGE = 200
+_PAGE = 200  # the most that ListKeyDetail gives at once
 
 
 @app.command()
@@ -64,7 +64,7 @@ def create(
 def list_keys(store: StoreOption = None, kms: KmsOption = None, as_json: JsonOption = False) -> None:
     """List the keys. On a terminal as a table, else one key a line with tabs between."""
     with open_place(place_of(store, kms)) as opened:
-        found = list(_details(opened))
+        found = list(details(opened))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -112,11 +112,11 @@ app.command("import-material")(material.import_material)
 app.command("delete-material")(material.delete_material)
 
 
-def _details(kms: Kms) -> Iterator[dict[str, Any]]:
+def details(kms: Kms, *, page_size: int = _PAGE) -> Iterator[dict[str, Any]]:
     """The metadata of every CMK of the account and region, oldest first. Source: ListKeyDetail."""
     offset = 0
     while True:
-        query: dict[str, object] = {"KeyUsage": "ALL", "OrderType": 1, "Limit": _PAGE, "Offset": offset}
+        query: dict[str, object] = {"KeyUsage": "ALL", "OrderType": 1, "Limit": page_size, "Offset": offset}
         answer = kms.call("ListKeyDetail", query)
         page = answer.get("KeyMetadatas") or []
         yield from page
