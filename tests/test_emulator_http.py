@@ -77,7 +77,8 @@ class Client:
         headers |= extra or {}
         values = {name.lower(): value for name, value in headers.items()}
         lines = "".join(
-            f"{name}:{values[name].lower() if lower else values[name]}\n" for name in signed.split(";")
+            f"{name}:{values.get(name, '').lower() if lower else values.get(name, '')}\n"
+            for name in signed.split(";")
         )
         payload = b"UNSIGNED-PAYLOAD" if unsigned_payload else body
         canonical = f"{method}\n/\n{query}\n{lines}\n{signed}\n{hashlib.sha256(payload).hexdigest()}"
@@ -185,6 +186,7 @@ def test_get_requests_pass_with_flattened_lists(client):
         ({"drop": ("Authorization",)}, "AuthFailure.InvalidAuthorization"),
         ({"service": "cvm"}, "AuthFailure.InvalidAuthorization"),
         ({"signed": "host"}, "AuthFailure.InvalidAuthorization"),
+        ({"signed": "content-type;host;x-not-sent"}, "AuthFailure.InvalidAuthorization"),
         ({"credential": ("AKIDnobody", "x")}, "AuthFailure.SecretIdNotFound"),
         ({"timestamp": 1}, "AuthFailure.SignatureExpire"),
         ({"drop": ("X-TC-Timestamp",)}, "AuthFailure.SignatureExpire"),
@@ -247,12 +249,15 @@ def test_moving_the_kms_clock_leaves_signatures_valid(client):
 
 
 def test_temporary_credentials_need_their_token_and_end(client):
+    client.emulator.clock.freeze()
     secret_id, secret_key, token = client.emulator.accounts.temporary(60)
     credential = (secret_id, secret_key)
     assert client.call(credential=credential, token=token)["Regions"]
     assert client.code(credential=credential) == "AuthFailure.TokenFailure"
     assert client.code(credential=credential, token="x") == "AuthFailure.TokenFailure"
-    client.emulator.clock.advance(60)
+    client.emulator.clock.advance(59)
+    assert client.call(credential=credential, token=token)["Regions"]
+    client.emulator.clock.advance(1)
     assert client.code(credential=credential, token=token) == "AuthFailure.TokenFailure"
 
 

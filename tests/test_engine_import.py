@@ -170,6 +170,15 @@ def test_material_expires_at_valid_to(engine, clock, key_id):
     assert engine.call("Decrypt", {"CiphertextBlob": blob})["Plaintext"] == "YQ=="
 
 
+def test_material_that_expires_late_is_not_rotated(engine, clock, key_id):
+    bring_in(engine, key_id, ValidTo=START + 400 * DAY)
+    blob = engine.call("Encrypt", {"KeyId": key_id, "Plaintext": "YQ=="})["CiphertextBlob"]
+    clock.advance(days=400)
+    assert metadata(engine, key_id)["KeyState"] == "PendingImport"
+    bring_in(engine, key_id)
+    assert engine.call("Decrypt", {"CiphertextBlob": blob})["Plaintext"] == "YQ=="
+
+
 def test_importing_again_changes_the_expiry(engine, clock, key_id):
     bring_in(engine, key_id, ValidTo=START + 100)
     bring_in(engine, key_id, ValidTo=START + 1000)

@@ -148,6 +148,16 @@ def test_every_changed_character_makes_a_blob_invalid(engine, key_id):
         assert code(engine, "Decrypt", CiphertextBlob=blob[:cut]) == "InvalidParameterValue.InvalidCiphertext"
 
 
+def test_other_base64_of_the_same_bytes_is_not_the_same_blob(engine, key_id):
+    for size in range(3):
+        blob = engine.call("Encrypt", {"KeyId": key_id, "Plaintext": b64(bytes(size))})["CiphertextBlob"]
+        if blob.endswith("="):
+            index = len(blob.rstrip("=")) - 1
+            other = blob[:index] + chr(ord(blob[index]) + 1) + blob[index + 1 :]
+            assert base64.b64decode(other.split("-k-")[2]) == base64.b64decode(blob.split("-k-")[2])
+            assert code(engine, "Decrypt", CiphertextBlob=other) == "InvalidParameterValue.InvalidCiphertext"
+
+
 def test_a_blob_of_another_account_is_not_opened(engine, key_id):
     blob = engine.call("Encrypt", {"KeyId": key_id, "Plaintext": b64(b"x")})["CiphertextBlob"]
     with Store() as store:

@@ -75,6 +75,7 @@ def test_a_cancelled_deletion_leaves_a_disabled_key(engine, clock, key_id):
     engine.call("CancelKeyDeletion", {"KeyId": key_id})
     clock.advance(days=60)
     assert state(engine, key_id) == "Disabled"
+    assert engine.call("DescribeKey", {"KeyId": key_id})["KeyMetadata"]["DeletionDate"] == 0
     engine.call("EnableKey", {"KeyId": key_id})
     assert engine.call("Decrypt", {"CiphertextBlob": blob})["Plaintext"] == "YQ=="
 
@@ -203,6 +204,18 @@ def test_time_acts_on_every_region_of_a_store(engine, clock, key_id):
     elsewhere = Engine(engine.store, clock=clock, region="ap-shanghai")
     assert elsewhere.call("ListKeys", {})["TotalCount"] == 0
     assert code(engine, "DescribeKey", KeyId=key_id) == "ResourceUnavailable.CmkNotFound"
+
+
+def test_rotation_that_comes_by_itself_keeps_to_the_region_of_the_key(clock):
+    policy = Policy(sm_regions=frozenset({"ap-shanghai"}))
+    with Store() as store:
+        sm = Engine(store, clock=clock, region="ap-shanghai", policy=policy)
+        key_id = sm.call("CreateKey", {"Alias": "demo"})["KeyId"]
+        sm.call("EnableKeyRotation", {"KeyId": key_id, "RotateDays": 7})
+        clock.advance(days=7)
+        Engine(store, clock=clock, region="ap-hongkong", policy=policy).call("ListKeys", {})
+        with store.transaction(write=False) as tx:
+            assert len(tx.secret(key_id, "v2") or b"") == 16
 
 
 def test_the_clock_moves_as_told():

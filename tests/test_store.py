@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sqlite3
 import stat
 import threading
@@ -244,6 +245,33 @@ def test_threads_share_a_store(tmp_path, in_file):
         for thread in threads:
             thread.join()
         assert len(aliases(store)) == 200
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_child_forked_while_another_thread_reads_is_not_blocked(tmp_path, in_file):
+    with Store(tmp_path / "k.db" if in_file else None) as store:
+        reading, done = threading.Event(), threading.Event()
+
+        def read() -> None:
+            with store.transaction(write=False):
+                reading.set()
+                done.wait(60)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        reading.wait(60)
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(10)  # kills the child if it waits for the parent's thread
+            try:
+                with store.transaction(write=True) as tx:
+                    tx.add(key(2))
+            finally:
+                os._exit(0 if aliases(store) == ["alias-2"] else 1)
+        _, status = os.waitpid(pid, 0)
+        done.set()
+        thread.join()
+        assert os.waitstatus_to_exitcode(status) == 0
 
 
 @pytest.mark.parametrize("in_file", [True, False])

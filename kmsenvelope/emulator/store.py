@@ -96,8 +96,6 @@ class Store:
     def _open(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        if self.path is not None:
-            _make_private(self.path)
         self._connection = _connect(self.path)
         self._finalizer = weakref.finalize(self, self._connection.close)
 
