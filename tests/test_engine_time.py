@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kmsenvelope import LocalKms
 from kmsenvelope.emulator.clock import MovableClock
 from kmsenvelope.emulator.engine import Engine, EngineError, Policy
 from kmsenvelope.emulator.store import Store
@@ -232,3 +233,10 @@ def test_the_clock_moves_as_told():
     assert clock() == 6
     clock.run()
     assert 6 <= clock() < 10
+
+
+def test_a_local_store_has_no_limit_of_keys():
+    with LocalKms() as kms:
+        for number in range(201):
+            kms.create_key(f"key-{number}")
+        assert kms.call("ListKeys")["TotalCount"] == 201

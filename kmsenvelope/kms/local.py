@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ class LocalTransport:
     region = None
 
     def __init__(self, path: str | os.PathLike[str] | None, passphrase: str | None) -> None:
-        from ..emulator.engine import Engine
+        from ..emulator.engine import Engine, Policy
         from ..emulator.store import Store, StoreError, WrongPassphrase
 
         self._path = None if path is None else os.path.abspath(os.fspath(path))
@@ -30,7 +31,8 @@ class LocalTransport:
             raise KmsAccessDenied(str(error), code="WrongPassphrase", action="LocalKms") from None
         except StoreError as error:
             raise KmsUnavailable(str(error), code="StoreError", action="LocalKms") from None
-        self._engine = Engine(self._store)
+        # The limit of CMKs is the cloud service's; this store has none.
+        self._engine = Engine(self._store, policy=Policy(cmk_limit=sys.maxsize))
         self._closed = False
 
     def call(self, action: str, params: Mapping[str, object]) -> dict[str, Any]:
