@@ -261,11 +261,11 @@ class _Opener(io.RawIOBase):
         return size
 
     def readall(self) -> bytes:
-        pieces = []
-        block = bytearray(READ_RUN * CHUNK)
+        whole = io.BytesIO()  # whose getvalue() does not copy
+        block = memoryview(bytearray(READ_RUN * CHUNK))
         while size := self.readinto(block):
-            pieces.append(bytes(memoryview(block)[:size]))
-        return b"".join(pieces)
+            whole.write(block[:size])
+        return whole.getvalue()
 
     def close(self) -> None:
         if not self.closed and self._owns_source:
@@ -349,12 +349,12 @@ class _Opener(io.RawIOBase):
             data = read_exactly(self._source, len(view))
             view[: len(data)] = data
             return len(data)
-        done = 0
-        while done < len(view):
-            size = self._readinto(view[done:])
-            if size is None:
-                raise BlockingIOError("the source is non-blocking and has no data now")
+        wanted, done = len(view), 0
+        while done < wanted:
+            size = self._readinto(view[done:] if done else view)
             if not size:
+                if size is None:
+                    raise BlockingIOError("the source is non-blocking and has no data now")
                 break
             done += size
         return done
