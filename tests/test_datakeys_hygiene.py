@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import pickle
+import signal
 import threading
 import time
 import traceback
@@ -218,6 +219,7 @@ def in_child(work) -> str:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # a child that hangs ends, and its answer is empty
         try:
             answer = str(work())
         except BaseException as error:
