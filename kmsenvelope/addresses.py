@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .errors import KeyUnavailable
+
 if TYPE_CHECKING:
     from .kms.service import Kms
 
@@ -45,11 +47,12 @@ def default_store() -> Path:
     return (Path(home) if home else Path.home() / ".kmsenvelope") / "keys.db"
 
 
-def open_kms(address: KeyAddress) -> Kms:
-    """The KMS that an address names.
+def open_kms(address: KeyAddress, *, create: bool = False) -> Kms:
+    """The KMS that an address names; a local store that is not there is made only if ``create``.
 
     The passphrase of a local store comes from ``KMSENVELOPE_PASSPHRASE``, another endpoint than the public
     one from ``KMSENVELOPE_ENDPOINT``, credentials from where the SDK finds them: never from an envelope.
+    Raises ``KeyUnavailable`` for a store that is not there, else as ``LocalKms`` and ``TencentKms``.
     """
     if address.kms == "tencent":
         from .kms.tencent import TencentKms
@@ -58,5 +61,12 @@ def open_kms(address: KeyAddress) -> Kms:
     from .kms.local import LocalKms
 
     store = Path(address.place).expanduser()
+    if not create and not store.exists():
+        raise KeyUnavailable(
+            f"there is no key store {store} yet: 'kmsenvelope keys create NAME' makes your own, with --store "
+            "PATH another one",
+            code="NoStore",
+            action="LocalKms",
+        )
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return LocalKms(store, passphrase=os.environ.get("KMSENVELOPE_PASSPHRASE") or None)

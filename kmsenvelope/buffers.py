@@ -5,14 +5,14 @@ from __future__ import annotations
 BytesLike = bytes | bytearray | memoryview
 
 
-def byte_view(data: BytesLike, name: str = "data") -> memoryview:
+def byte_view(data: object, name: str = "data") -> memoryview:
     """``data`` as a view of single bytes. ``TypeError`` for str and all else that is not bytes-like."""
     if type(data) is bytes:  # nearly always: the checks below would tell on small messages
         return memoryview(data)
     if isinstance(data, str):
         raise TypeError(f"{name} must be bytes-like, not str: encode the text first, e.g. with .encode()")
     try:
-        view = memoryview(data)
+        view = memoryview(data)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be bytes-like, not {type(data).__name__}") from None
     if view.format == "B" and view.ndim == 1 and view.contiguous:

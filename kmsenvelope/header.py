@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from .buffers import BytesLike
 from .context import decode_context, strict_json
 from .errors import FormatError
 from .suites import BY_ID, Suite
@@ -101,7 +102,7 @@ def json_size(prefix: bytes) -> tuple[Suite, int]:
     return suite, size
 
 
-def decode_header(data: bytes | memoryview) -> tuple[Header, int]:
+def decode_header(data: BytesLike) -> tuple[Header, int]:
     """The header at the start of ``data`` and its size in bytes. Raises ``FormatError``."""
     suite, size = json_size(bytes(data[:PREFIX_SIZE]))
     end = PREFIX_SIZE + size

@@ -23,7 +23,10 @@ class Suite(StrEnum):
     AES_128_GCM = "AES-128-GCM", 0x02, "AEAD_AES_128_GCM", "SHA512", 16
     SM4_GCM = "SM4-GCM", 0x03, "AEAD_SM4_GCM", "SM3", 16
 
-    def __new__(cls, name: str, suite_id: int, aead_name: str, hash_name: str, key_size: int) -> Self:
+    # The defaults are for type checkers, which take Suite("SM4-GCM") for a call of this.
+    def __new__(
+        cls, name: str, suite_id: int = 0, aead_name: str = "", hash_name: str = "", key_size: int = 0
+    ) -> Self:
         suite = str.__new__(cls, name)
         suite._value_ = name
         suite.id = suite_id

@@ -269,6 +269,12 @@ def test_what_is_no_key_address_is_refused_with_the_forms(address: str) -> None:
         connect(address)
 
 
+def test_a_store_that_is_not_there_is_not_made_by_looking_for_a_key_in_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyUnavailable, match="no key store"):
+        connect(f"local:{tmp_path / 'misspelt.db'}#demo")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_users_store_is_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,10 +41,6 @@ TERMINATED = 143
 _ENVELOPE_FAULTS = (FormatError, AuthenticationError, ContextMismatch, NoUsableKey)
 
 
-class NoStore(ValueError):
-    """A local key store that is not there, where one is only read: it is not made just to be empty."""
-
-
 class UsageError(ValueError):
     """The command was given something that it cannot work with; the message says what to give instead."""
 
@@ -56,7 +52,6 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (NoUsableKey, KEY),
     (KeyUnavailable, KEY),
     (KmsError, KMS),
-    (NoStore, KEY),
     (BrokenPipeError, BROKEN_PIPE),
     (OSError, FAILED),
     (ValueError, USAGE),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kmsenvelope.addresses import KeyAddress, default_store, open_kms
 
-from .exits import NoStore, UsageError
+from .exits import UsageError
 
 if TYPE_CHECKING:
     from kmsenvelope.client import EnvelopeClient
@@ -55,13 +55,8 @@ def open_key(address: KeyAddress) -> Iterator[MasterKey]:
 
 @contextmanager
 def open_place(place: KeyAddress, *, create: bool = False) -> Iterator[Kms]:
-    """The KMS at a place. A local store that is not there is made if ``create``, else ``NoStore``."""
-    if place.kms == "local" and not create and not _store_exists(place):
-        raise NoStore(
-            f"there is no key store {place.place} yet: 'kmsenvelope keys create NAME' makes your own, "
-            "with --store PATH another one"
-        )
-    with open_kms(place) as opened:
+    """The KMS at a place. A local store that is not there is made if ``create``, else ``KeyUnavailable``."""
+    with open_kms(place, create=create) as opened:
         yield opened
 
 
