@@ -27,7 +27,7 @@ from pathlib import Path
 from .atomic import AtomicFile, PathLike
 from .chunked import BODY_PREFIX
 from .errors import FormatError
-from .header import MAX_JSON, PREFIX_SIZE
+from .header import MAX_JSON, PREFIX_SIZE, Header, decode_header
 
 SUFFIX = ".kmsenvelope-rewrap"
 
@@ -162,6 +162,24 @@ def settled_header(path: PathLike, fd: int, seen: bytes | None = None) -> bytes 
         return None
     current, _ = _read(fd, PREFIX_SIZE + size)
     return None if seen is None or current == seen else current
+
+
+def header_at(path: PathLike, fd: int) -> Header:
+    """The header of the regular file ``fd`` at ``path``; the new one where a crash has torn it.
+
+    Raises ``FormatError``.
+    """
+    raw = os.pread(fd, PREFIX_SIZE + MAX_JSON, 0)
+    try:
+        header, size = decode_header(raw)
+    except FormatError:
+        if (settled := settled_header(path, fd)) is None:
+            raise
+        return decode_header(settled)[0]
+    with suppress(FormatError):  # a damaged record is the business of who writes
+        settled = settled_header(path, fd, raw[:size])
+        return header if settled is None else decode_header(settled)[0]
+    return header
 
 
 def _load(where: Path, fd: int) -> Record | None:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,10 +15,10 @@ from typing import Literal
 from .atomic import AtomicFile, PathLike
 from .buffers import BytesLike
 from .chunked import BODY_PREFIX, plain_size
-from .errors import EnvelopeError, FormatError
+from .errors import EnvelopeError
 from .files import FdSink
 from .header import MAGIC, MAX_JSON, PREFIX_SIZE, Header, Recipient, add_room, decode_header
-from .journal import SUFFIX, Pwrite, Record, Step, overwrite, recover, settled_header
+from .journal import SUFFIX, Pwrite, Record, Step, header_at, overwrite, recover
 from .rewrap import Rewrap
 from .streams import write_all
 
@@ -81,7 +81,7 @@ class FileRewrap:
     def check(self, path: PathLike) -> RewrapResult:
         """Whether the file's keys would change. Nothing is written; an alias may be looked up."""
         with open(path, "rb", buffering=0) as file:
-            header = _header_of(path, file.fileno())
+            header = header_at(path, file.fileno())
         due = self._rewrap.concerns(header)
         return RewrapResult(os.fspath(path), "due" if due else "unchanged", header.recipients)
 
@@ -183,16 +183,6 @@ def _may_be_envelope(path: str) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def _header_of(path: PathLike, fd: int) -> Header:
-    """The header, from the recovery record if a crash has torn it."""
-    try:
-        return decode_header(os.pread(fd, _LARGEST, 0))[0]
-    except FormatError:
-        if (settled := settled_header(path, fd)) is None:
-            raise
-    return decode_header(settled)[0]
-
-
 @contextmanager
 def _locked(path: PathLike) -> Iterator[int]:
     """The file at ``path``, open for reading and writing, and nobody else re-wraps it meanwhile."""
@@ -223,12 +213,18 @@ def _is_at(fd: int, path: PathLike) -> bool:
         return False
 
 
-def _copy(source: int, offset: int, target: int, size: int | None) -> None:
+def _copy(
+    source: int,
+    offset: int,
+    target: int,
+    size: int | None,
+    copy_range: Callable[[int, int, int, int], int] = os.copy_file_range,
+) -> None:
     """Append ``size`` bytes (None: all the rest) of ``source`` from ``offset`` to ``target``."""
     end = os.fstat(source).st_size if size is None else min(offset + size, os.fstat(source).st_size)
     while offset < end:
         try:
-            copied = os.copy_file_range(source, target, min(end - offset, _COPY), offset)
+            copied = copy_range(source, target, min(end - offset, _COPY), offset)
         except OSError as error:
             if error.errno not in {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}:
                 raise

@@ -12,6 +12,7 @@ from .client import Context, EnvelopeClient
 from .datakeys import CachePolicy
 from .files import Progress
 from .header import Header, decode_header, read_header
+from .journal import header_at
 from .streams import Source, read_exactly
 from .suites import DEFAULT_SUITE
 
@@ -92,7 +93,7 @@ def inspect(envelope: PathLike | BytesLike | Source) -> Header:
         return decode_header(envelope)[0]
     if isinstance(envelope, str | os.PathLike):
         with open(envelope, "rb") as file:
-            return inspect(file)
+            return header_at(envelope, file.fileno()) if file.seekable() else inspect(file)
     if not hasattr(envelope, "read"):
         raise TypeError(f"give a path, bytes or an object with read(), not {type(envelope).__name__}")
     source: Any = envelope
