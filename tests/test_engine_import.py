@@ -113,7 +113,8 @@ def test_tokens_of_other_keys_do_not_supersede_or_fit(engine, key_id):
     request = wrapped(parameters(engine, key_id))
     of_other = wrapped(parameters(engine, other))
     assert code(engine, "ImportKeyMaterial", **(of_other | {"KeyId": key_id})) == "InvalidParameter"
-    assert code(engine, "ImportKeyMaterial", **(request | {"ImportToken": "x"})) == "InvalidParameter"
+    for made_up in ("x", "", "\ud800", "A" * 128):
+        assert code(engine, "ImportKeyMaterial", **(request | {"ImportToken": made_up})) == "InvalidParameter"
     engine.call("ImportKeyMaterial", request)
 
 

@@ -244,7 +244,7 @@ _IMPORT: dict[str, Action] = {
         {
             "KeyId": KEY_ID,
             "EncryptedKeyMaterial": Base64(),
-            "ImportToken": Text(required=True),
+            "ImportToken": Text(required=True, pattern=r"[A-Za-z0-9+/=]{1,256}"),
             "ValidTo": Uint(default=0, high=importing.LATEST_VALID_TO),
         },
         writes=True,
