@@ -56,11 +56,23 @@ class Sm4Gcm:
 
     def seal_into(self, nonce: bytes, data: BytesLike, out: memoryview, aad: bytes = b"") -> None:
         """See ``Aead.seal_into``."""
-        self._seal(nonce, data, aad, out)
+        encryptor = Cipher(self._cipher, modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(aad)
+        size = encryptor.update_into(data, out)
+        encryptor.finalize()
+        out[size:] = encryptor.tag
 
     def open_into(self, nonce: bytes, sealed: BytesLike, out: memoryview, aad: bytes = b"") -> None:
         """See ``Aead.open_into``."""
-        self._open(nonce, sealed, aad, out)
+        view = memoryview(sealed)
+        decryptor = Cipher(self._cipher, modes.GCM(nonce)).decryptor()
+        decryptor.authenticate_additional_data(aad)
+        try:
+            decryptor.update_into(view[:-TAG_SIZE], out)
+            decryptor.finalize_with_tag(bytes(view[-TAG_SIZE:]))
+        except InvalidTag:
+            out[:] = bytes(len(out))
+            raise
 
     def seal_run(
         self, nonces: Sequence[bytes], step: int, data: BytesLike, out: bytearray | memoryview
@@ -75,22 +87,10 @@ class Sm4Gcm:
         return _run(self._open, nonces, step, memoryview(sealed), memoryview(out), growth=-TAG_SIZE)
 
     def _seal(self, nonce: bytes, data: BytesLike, aad: bytes, out: memoryview) -> None:
-        encryptor = Cipher(self._cipher, modes.GCM(nonce)).encryptor()
-        encryptor.authenticate_additional_data(aad)
-        size = encryptor.update_into(data, out)
-        encryptor.finalize()
-        out[size:] = encryptor.tag
+        self.seal_into(nonce, data, out, aad)
 
     def _open(self, nonce: bytes, sealed: BytesLike, aad: bytes, out: memoryview) -> None:
-        view = memoryview(sealed)
-        decryptor = Cipher(self._cipher, modes.GCM(nonce)).decryptor()
-        decryptor.authenticate_additional_data(aad)
-        try:
-            decryptor.update_into(view[:-TAG_SIZE], out)
-            decryptor.finalize_with_tag(bytes(view[-TAG_SIZE:]))
-        except InvalidTag:
-            out[:] = bytes(len(out))
-            raise
+        self.open_into(nonce, sealed, out, aad)
 
 
 def _run(
