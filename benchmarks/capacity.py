@@ -163,7 +163,7 @@ class Fleet:
 
 @dataclass
 class Outcome:
-    """Calls asked for in each second; callers that found no DEK, first ones apart; the last host's first DEK."""
+    """Calls asked for in each second; callers without a DEK, first ones apart; the last host to get one."""
 
     demand: np.ndarray
     waits: int
