@@ -24,6 +24,7 @@ from .kms.local import LocalKms
 from .kms.masterkey import MasterKey
 from .kms.private import PrivateKey
 from .kms.public import PublicKey
+from .kms.retry import Retry
 from .kms.service import Kms
 from .kms.tencent import TencentKms
 from .shortcuts import connect, decrypt_file, encrypt_file, inspect
@@ -54,6 +55,7 @@ __all__ = [
     "PrivateKey",
     "PublicKey",
     "Recipient",
+    "Retry",
     "Suite",
     "TencentKms",
     "TruncatedError",
