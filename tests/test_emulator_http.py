@@ -281,6 +281,11 @@ def test_an_oversized_body_is_refused(client):
     assert client.code("Encrypt", body=b" " * (10 * 2**20 + 1)) == "RequestSizeLimitExceeded"
 
 
+def test_an_oversized_query_is_refused(client):
+    query = "Alias=" + "x" * 32 * 1024
+    assert client.code("CreateKey", method="GET", query=query) == "RequestSizeLimitExceeded"
+
+
 def test_other_paths_and_methods_are_not_the_api(client):
     response = client.send(path="/other")
     assert response.status == 404
@@ -311,6 +316,28 @@ def test_calls_are_recorded_without_plaintext(client):
     assert "c2VjcmV0" not in repr(list(calls))
     calls.clear()
     assert len(calls) == 0
+
+
+def test_only_ids_get_into_the_journal(client):
+    ids = [client.call("CreateKey", {"Alias": f"k{n}"})["KeyId"] for n in range(2)]
+    client.call("DescribeKeys", {"KeyIds": ids})
+    client.code("Encrypt", {"KeyId": "my secret by mistake", "Plaintext": "YQ=="})
+    client.code("DescribeKeys", {"KeyIds": [ids[0], "my secret by mistake", 1]})
+    *_, both, none, one = client.emulator.calls
+    assert (both.key_id, none.key_id, one.key_id) == (",".join(ids), None, ids[0])
+
+
+def test_a_reset_emulator_is_as_new(client):
+    emulator = client.emulator
+    secret_id, secret_key, _ = emulator.accounts.add()
+    emulator.faults.add("throttle", times=None)
+    emulator.clock.advance(days=1)
+    client.code("GetRegions")
+    emulator.reset()
+    assert len(emulator.calls) == 0
+    assert emulator.clock() < time.time() + 10
+    assert client.code(credential=(secret_id, secret_key)) == "AuthFailure.SecretIdNotFound"
+    assert client.call("ListKeys")["TotalCount"] == 0
 
 
 def test_the_audit_log_has_a_line_for_each_call(tmp_path):
@@ -376,7 +403,7 @@ def test_policies_reach_the_engine():
 
 def test_a_taken_port_is_an_error_and_leaves_nothing_open(emulator):
     port = int(emulator.endpoint.rsplit(":", 1)[1])
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(OSError, match=f"port {port}: .* in use"):
         Emulator(port=port).start()
 
 

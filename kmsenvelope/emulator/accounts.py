@@ -54,6 +54,11 @@ class Accounts:
             self._entries[credential.secret_id] = entry
         return credential
 
+    def keep_only(self, secret_id: str) -> None:
+        """Accept no other secret id any more."""
+        with self._lock:
+            self._entries = {secret_id: self._entries[secret_id]}
+
     def remove(self, secret_id: str) -> None:
         """Accept this secret id no more."""
         with self._lock:

@@ -33,7 +33,7 @@ class Action:
     group: str | None = None
 
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ALIAS = r"(?!kms-)[A-Za-z0-9][A-Za-z0-9_-]{0,59}"
 USAGES = (
     "ENCRYPT_DECRYPT",
@@ -48,8 +48,8 @@ USAGES = (
     "ASYMMETRIC_SIGN_VERIFY_DILITHIUM",
 )
 
-KEY_ID = Text(required=True, pattern=_UUID, code=e.INVALID_KEY_ID)
-KEY_IDS = ListOf(Text(pattern=_UUID, code=e.INVALID_KEY_ID), required=True, duplicate=e.DUPLICATED_KEY_ID)
+KEY_ID = Text(required=True, pattern=UUID, code=e.INVALID_KEY_ID)
+KEY_IDS = ListOf(Text(pattern=UUID, code=e.INVALID_KEY_ID), required=True, duplicate=e.DUPLICATED_KEY_ID)
 ALIAS = Text(required=True, pattern=_ALIAS, code=e.INVALID_ALIAS)
 CONTEXT = Text(max_chars=1024, keep_empty=True)
 BLOB = Text(required=True, max_chars=8192, code=e.INVALID_CIPHERTEXT)
@@ -161,7 +161,7 @@ _SYMMETRIC: dict[str, Action] = {
         symmetric.reencrypt,
         {
             "CiphertextBlob": BLOB,
-            "DestinationKeyId": Text(pattern=_UUID, code=e.INVALID_KEY_ID),
+            "DestinationKeyId": Text(pattern=UUID, code=e.INVALID_KEY_ID),
             "SourceEncryptionContext": CONTEXT,
             "DestinationEncryptionContext": CONTEXT,
         },
@@ -252,15 +252,15 @@ _IMPORT: dict[str, Action] = {
     "DeleteImportedKeyMaterial": Action(importing.delete_material, _PLAIN_KEY, writes=True),
 }
 
-_DATA_KEY_ID = Text(required=True, pattern=_UUID, code=e.INVALID_DATA_KEY_ID)
+_DATA_KEY_ID = Text(required=True, pattern=UUID, code=e.INVALID_DATA_KEY_ID)
 _DATA_KEY_IDS = ListOf(
-    Text(pattern=_UUID, code=e.INVALID_DATA_KEY_ID), required=True, duplicate=e.DUPLICATED_DATA_KEY_ID
+    Text(pattern=UUID, code=e.INVALID_DATA_KEY_ID), required=True, duplicate=e.DUPLICATED_DATA_KEY_ID
 )
 _ONE: dict[str, Field] = {"DataKeyId": _DATA_KEY_ID, **MEMBER}
 _SEVERAL: dict[str, Field] = {"DataKeyIds": _DATA_KEY_IDS, **MEMBER}
 _NAME = Text(required=True, pattern=_ALIAS, code=e.INVALID_DATA_KEY_NAME)
 _SHORT = Text(max_bytes=100)
-_OPTIONAL_KEY_ID = Text(pattern=_UUID, code=e.INVALID_KEY_ID)
+_OPTIONAL_KEY_ID = Text(pattern=UUID, code=e.INVALID_KEY_ID)
 
 _HOSTED: dict[str, Action] = {
     "ImportDataKey": Action(

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from . import errors as e
 from .accounts import Accounts
-from .actions import ACTIONS
+from .actions import ACTIONS, UUID
 from .engine import Engine
 from .errors import EngineError
 from .faults import Fault
@@ -23,7 +23,7 @@ from .ratelimit import RateLimits
 from .tc3 import HttpRequest, verify
 
 VERSION = "2019-01-18"
-_MAX_BODY = 10 * 2**20
+_MAX_BODY, _MAX_QUERY = 10 * 2**20, 32 * 2**10
 _REGION = re.compile(r"[a-z]{2,}-[a-z]+(-[a-z0-9]+)*")
 _LIST_ITEM = re.compile(r"(.+?)\.([0-9]{1,3})(?:\.(.+))?")
 
@@ -99,8 +99,7 @@ class Front:
         if self._rate_limits is not None:
             self._rate_limits.take(who, region, action)
         params = _params(request)
-        key_id = params.get("KeyId")
-        progress.key_id = key_id if isinstance(key_id, str) else None
+        progress.key_id = _key_ids(params)
         return engine.call(action, params)
 
     def _engine_of(self, region: str) -> Engine:
@@ -110,6 +109,14 @@ class Front:
                     raise EngineError("UnsupportedRegion", f"there is no region {region!r}")
                 self._engines[region] = self._engine.in_region(region)
             return self._engines[region]
+
+
+def _key_ids(params: Mapping[str, Any]) -> str | None:
+    """The ids of the CMKs that a request names. Nothing else may get into the journal by mistake."""
+    several = params.get("KeyIds")
+    named = [params.get("KeyId"), *(several if isinstance(several, list) else [])]
+    ids = [each for each in named if isinstance(each, str) and re.fullmatch(UUID, each)]
+    return ",".join(ids) or None
 
 
 def _required(headers: Mapping[str, str], name: str) -> str:
@@ -129,6 +136,8 @@ def _refusal(fault: Fault) -> EngineError:
 
 def _params(request: HttpRequest) -> dict[str, Any]:
     if request.method == "GET":
+        if len(request.query) > _MAX_QUERY:
+            raise EngineError("RequestSizeLimitExceeded", f"the query is over {_MAX_QUERY} bytes")
         return _unflatten(parse_qsl(request.query, keep_blank_values=True))
     if len(request.body) > _MAX_BODY:
         raise EngineError("RequestSizeLimitExceeded", f"the body is over {_MAX_BODY} bytes")

@@ -25,6 +25,11 @@ class RateLimits:
         self._buckets: dict[tuple[str, str, str], tuple[float, float]] = {}
         self._lock = threading.Lock()
 
+    def reset(self) -> None:
+        """Forget the calls so far."""
+        with self._lock:
+            self._buckets.clear()
+
     def take(self, account: str, region: str, action: str) -> None:
         """Count one call. Raises ``EngineError`` (RequestLimitExceeded) over the rate, uncounted."""
         group = ACTIONS[action].group

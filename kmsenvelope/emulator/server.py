@@ -80,8 +80,10 @@ class Emulator:
         self._store = Store(data, passphrase)
         self.engine = Engine(self._store, clock=self.clock, region=region, policy=policy)
         rates = rate_limits if isinstance(rate_limits, dict) else None
-        limits = RateLimits(self.clock, rates) if rate_limits else None
-        front = Front(self.engine, self.accounts, self.calls, rate_limits=limits, signing_clock=signing_clock)
+        self._limits = RateLimits(self.clock, rates) if rate_limits else None
+        front = Front(
+            self.engine, self.accounts, self.calls, rate_limits=self._limits, signing_clock=signing_clock
+        )
         self._address = (host, port)
         self._stopping = threading.Event()
         self._app = _application(self, front, self._stopping)
@@ -99,10 +101,11 @@ class Emulator:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(self._address)
-        except BaseException:
+        except OSError as error:
             listener.close()
             self._close_files()
-            raise
+            where = "{} port {}".format(*self._address)
+            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from None
         host, port = listener.getsockname()[:2]
         self.endpoint = f"http://[{host}]:{port}" if family == socket.AF_INET6 else f"http://{host}:{port}"
         config = uvicorn.Config(
@@ -139,12 +142,15 @@ class Emulator:
         self.calls.close()
 
     def reset(self) -> None:
-        """Back to the beginning: no keys, no faults, no calls, real time."""
+        """Back to the beginning: no keys, no faults, no calls, the first credentials only, real time."""
         with self._store.transaction(write=True) as tx:
             tx.remove_all()
         self.faults.clear()
         self.calls.clear()
         self.clock.reset()
+        self.accounts.keep_only(self.secret_id)
+        if self._limits is not None:
+            self._limits.reset()
 
     def environment(self) -> dict[str, str]:
         """The variables that give the SDK and tccli this emulator's credentials and region."""
