@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import subprocess
+import sys
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -259,6 +261,28 @@ def test_bad_delivery_keys(engine):
     request["NumberOfBytes"] = 191
     too_long = {"EncryptionPublicKey": pem} | rsa_algorithm
     assert code(engine, "GenerateDataKey", **request, **too_long) == "FailedOperation.EncryptionError"
+
+
+def test_without_the_gm_extra_sm2_is_not_offered():
+    script = """
+import sys
+sys.modules["gmssl"] = None
+from kmsenvelope.emulator.engine import Engine, EngineError
+from kmsenvelope.emulator.store import Store
+with Store() as store:
+    engine = Engine(store)
+    for usage in ("ASYMMETRIC_DECRYPT_SM2", "ASYMMETRIC_SIGN_VERIFY_SM2"):
+        try:
+            engine.call("CreateKey", {"Alias": "x", "KeyUsage": usage})
+        except EngineError as error:
+            print(error.code)
+    print("SM2" in str(engine.call("ListAlgorithms", {})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    refused = "UnsupportedOperation.UnsupportedKeyUsageInCurrentRegion"
+    assert done.stdout.split() == [refused, refused, "False"]
 
 
 def test_post_quantum_keys_are_not_offered(engine):

@@ -103,6 +103,15 @@ def test_each_test_gets_an_empty_emulator(kms_emulator, tencent_kms):
 test_and_the_next_one_too = test_each_test_gets_an_empty_emulator
 
 
+def test_a_short_fault_run_loses_and_doubles_nothing():
+    command = [sys.executable, str(DOCS.parent / "benchmarks" / "faults.py"), "20", "0.2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = done.stdout.splitlines()[4:]
+    assert len(rows) == 9
+    assert all("20 ok;" in row for row in rows)
+
+
 def test_the_documentation_s_example_runs(tmp_path):
     blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", (DOCS / "testing.md").read_text(), re.DOTALL)
     assert [name for name, _ in blocks] == ["vault.py", "test_vault.py"]
