@@ -45,7 +45,7 @@ class Pump:
     """Converts the rest of ``source``; ``run`` does it once.
 
     ``write`` is given offsets from the place of the first chunk; None: the result is dropped. ``report`` is
-    called between blocks, in the caller's thread.
+    called between blocks, in the caller's thread. ``threads`` is how many work, by default as many as help.
     """
 
     def __init__(
@@ -54,6 +54,8 @@ class Pump:
         body: Body,
         write: WriteAt | None,
         report: Callable[[], None],
+        *,
+        threads: int | None = None,
     ) -> None:
         self._source = source
         self._body = body
@@ -68,9 +70,11 @@ class Pump:
         chunks = RUN if left is None else min(RUN, left // body.takes + 1)
         self._block = chunks * body.takes
         self._room = chunks * body.gives
-        # A pipe may keep its reader waiting for ever: the caller's own thread, which a signal can interrupt.
-        idle = write is None and body.in_order  # nothing to do beside what goes in order
-        self._threads = 1 if left is None or idle else _threads(left // self._block, in_order=body.in_order)
+        if threads is None:
+            idle = write is None and body.in_order  # nothing to do beside what goes in order
+            # A pipe may keep its reader waiting for ever: only a signal to the caller's thread ends that.
+            threads = 1 if left is None or idle else _threads(left // self._block, in_order=body.in_order)
+        self._threads = threads
 
     def run(self) -> None:
         """Convert and write everything. Raises the first error of any thread, after all have stopped."""
@@ -139,8 +143,8 @@ def _start(helpers: list[threading.Thread]) -> None:
 
 def _threads(blocks: int, *, in_order: bool) -> int:
     """How many threads are worth it for ``blocks`` blocks."""
-    limit = IN_ORDER_THREADS if in_order else MAX_THREADS
-    return max(1, min(limit, _cores(), blocks // 2))
+    limit = min(IN_ORDER_THREADS, blocks // 2) if in_order else min(MAX_THREADS, blocks)
+    return max(1, min(limit, _cores()))
 
 
 def _cores() -> int:
