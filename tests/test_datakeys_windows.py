@@ -477,14 +477,14 @@ def test_events_tell_what_happened_and_a_broken_hook_breaks_nothing(caplog):
     def broken(event):
         raise RuntimeError("hook")
 
-    cache.datakeys._on_event = broken
+    cache.datakeys._events.hook = broken
     cache.write("c")
     assert "hook failed" in caplog.text
 
 
 def test_a_hook_may_use_the_cache_itself():
     cache = Cache(policy())
-    cache.datakeys._on_event = lambda event: cache.datakeys.stats()
+    cache.datakeys._events.hook = lambda event: cache.datakeys.stats()
     cache.write()
 
 

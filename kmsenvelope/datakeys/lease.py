@@ -6,8 +6,8 @@ from threading import Lock
 from types import TracebackType
 from typing import NoReturn, Self, SupportsIndex
 
-from .header import Header
-from .secret import Secret
+from ..header import Header
+from ..secret import Secret
 
 
 class Lease:

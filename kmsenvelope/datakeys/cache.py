@@ -1,46 +1,26 @@
-"""The data-key cache: which DEK a new message gets, and the unwrapped DEKs of envelopes being read.
-
-    lease = datakeys.for_writing(context_json, size)        # one message charged; may call the KMS
-    with lease:                                             # lease.dek is not wiped before the block ends
-        ... lease.dek, lease.header ...
-    lease.charge(n)                                         # bytes of a stream of unknown length, at any time
-
-    lease = datakeys.known(raw) or datakeys.for_reading(decode_header(raw)[0])
-
-``known`` is the fast way in for readers: the exact bytes of a header whose DEK is here spare its parsing. A
-call that hands out a lease is paired with one ``with`` block. A lease is shared by all who use its DEK.
-
-Every call counts as one of ``hits`` (a DEK was here), ``misses`` (this caller asked the KMS) and ``waits``
-(this caller waited for another's call). The ``on_event`` hook is called with one ``CacheEvent`` and no lock
-held: ``kms_call``, ``refreshed``, ``refresh_failed``, ``stale``, ``evicted``.
-"""
+"""DataKeys: which DEK a new message gets, and the unwrapped DEKs of envelopes being read."""
 
 from __future__ import annotations
 
-import logging
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple, NoReturn, Protocol, Self, SupportsIndex
+from typing import Any, NoReturn, Protocol, Self, SupportsIndex
 
+from ..errors import KeyUnavailable, KmsAccessDenied, KmsError, KmsThrottled, KmsUnavailable
+from ..header import Header, Recipient
+from ..policy import CachePolicy
+from ..secret import Secret
+from ..suites import Suite
 from . import forking
-from .cachestats import CacheStats
-from .errors import KeyUnavailable, KmsAccessDenied, KmsError, KmsThrottled, KmsUnavailable
-from .header import Header, Recipient
+from .events import EventHook, Events
 from .housekeeper import Housekeeper
 from .lease import Lease
-from .policy import CachePolicy
-from .secret import Secret
-from .shelf import Shelf
-from .suites import Suite
-
-__all__ = ["CachePolicy", "DataKeys", "Lease"]
-
-log = logging.getLogger(__name__)
+from .side import Side
+from .stats import CacheStats
 
 RETRY_SECONDS = 5.0
 """Pause after a failed renewal, doubled with each failure, at most an eighth of the window; jittered."""
@@ -49,20 +29,10 @@ _SYSTEM_RANDOM = random.SystemRandom()  # forked workers must not share their ji
 _NO_FLIGHT: Future[None] = Future()
 _TRANSIENT = (KmsUnavailable, KmsThrottled)
 WRITING_ACTIONS = frozenset({"GenerateDataKey", "Encrypt"})
-INFINITY = float("inf")
 
 Observer = Callable[[str, str, Exception | None, float], None]
 """Told of each KMS call: action, key id, error or ``None``, seconds."""
 
-
-class CacheEvent(NamedTuple):
-    """What the ``on_event`` hook gets: a name from the module's list, and details that hold no key."""
-
-    name: str
-    details: Mapping[str, object]
-
-
-EventHook = Callable[[CacheEvent], None]
 Fetch = Callable[[Observer], tuple[bytearray, Header, str | None]]
 
 
@@ -76,21 +46,6 @@ class Keys(Protocol):
 
     def unwrap(self, header: Header, observe: Observer) -> tuple[bytearray, Recipient]:
         """The DEK of an envelope, and the recipient that gave it."""
-
-
-class _Side:
-    """One direction of the cache: its shelf, its limits, its calls in flight."""
-
-    def __init__(
-        self, name: str, shelf: Shelf, max_age: float, max_messages: float, max_bytes: float
-    ) -> None:
-        self.name = name
-        self.shelf = shelf
-        self.max_age = max_age
-        self.max_messages = max_messages
-        self.max_bytes = max_bytes
-        self.reuses = max_age > 0 and max_messages > 1
-        self.flights: dict[Hashable, Future[None]] = {}
 
 
 class DataKeys:
@@ -116,17 +71,14 @@ class DataKeys:
         self._suite = suite
         self._clock = clock
         self._rand = rand
-        self._on_event = on_event
         self._lock = Lock()
-        self._events: deque[CacheEvent] = deque()
+        self._events = Events(on_event)
         self._stats = CacheStats()
         self._closed = False
         self._epoch = 0
-        writing = Shelf(policy.capacity, partial(self._left, "encrypt"))
-        reading = Shelf(policy.capacity, partial(self._left, "decrypt"))
-        self._writing, self._reading = writing, reading
-        self._writers = _Side("encrypt", writing, policy.max_age, policy.max_messages, policy.max_bytes)
-        self._readers = _Side("decrypt", reading, policy.decrypt_max_age, INFINITY, INFINITY)
+        self._writers = Side.writing(policy, partial(self._left, "encrypt"))
+        self._readers = Side.reading(policy, partial(self._left, "decrypt"))
+        self._writing, self._reading = self._writers.shelf, self._readers.shelf
         self._housekeeper = housekeeper(self._sweep)
         forking.register(self)
 
@@ -191,7 +143,7 @@ class DataKeys:
             self._epoch += 1
             for shelf in (self._writing, self._reading):
                 shelf.drop_where(lambda lease: lease.names(key_id), "forgotten")
-        self._tell()
+        self._events.tell()
 
     def stats(self) -> dict[str, Any]:
         """A snapshot of the counters, and how many DEKs are held. Times are in seconds."""
@@ -205,7 +157,7 @@ class DataKeys:
             self._closed = True
             self._empty("closed")
         self._housekeeper.stop()
-        self._tell()
+        self._events.tell()
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +170,7 @@ class DataKeys:
 
     # The slow way: renewals, misses, waits, faults.
 
-    def _obtain(self, side: _Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
+    def _obtain(self, side: Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
         counter = "hits"
         try:
             if not side.reuses:
@@ -242,10 +194,10 @@ class DataKeys:
         finally:
             with self._lock:
                 self._stats.count(counter)
-            self._tell()
+            self._events.tell()
 
     def _look(
-        self, side: _Side, key: Hashable, size: int, fetch: Fetch | None
+        self, side: Side, key: Hashable, size: int, fetch: Fetch | None
     ) -> tuple[Lease | None, Future[None], bool]:
         """A lease that may serve now; else the call to wait for, and whether this caller is to make it.
 
@@ -256,7 +208,7 @@ class DataKeys:
                 raise ValueError("the client is closed")
             now = self._clock()
             flight = side.flights.get(key)
-            lease = self._usable(side, key, size, now)
+            lease = side.usable(key, size, now)
             if lease is not None:
                 if fetch is not None and flight is None and lease.renewal_due(size, now):
                     lease.renewing = True
@@ -268,24 +220,6 @@ class DataKeys:
             flight = side.flights[key] = Future()
             return None, flight, True
 
-    def _usable(self, side: _Side, key: Hashable, size: int, now: float) -> Lease | None:
-        """The lease under ``key``, if a message of ``size`` bytes may start under it."""
-        lease = side.shelf.get(key)
-        if lease is None:
-            return None
-        if now >= lease.gone_at:
-            cause = "age"
-        elif lease.messages >= side.max_messages:
-            cause = "messages"
-        elif lease.bytes + max(size, 1) > side.max_bytes:
-            cause = "bytes"
-        elif now < lease.dies_at or lease.kms_is_down(now):
-            return lease
-        else:
-            return None  # it stays for the case that the KMS turns out to be unavailable
-        side.shelf.drop(key, cause)
-        return None
-
     def _take(self, lease: Lease, size: int, now: float) -> None:
         lease.messages += 1
         lease.bytes += size
@@ -294,7 +228,9 @@ class DataKeys:
             self._stats.stale += 1
             if not lease.stale_told:
                 lease.stale_told = True
-                self._note("stale", key_ids=lease.key_ids(), seconds_left=round(lease.gone_at - now, 3))
+                self._events.note(
+                    "stale", key_ids=lease.key_ids(), seconds_left=round(lease.gone_at - now, 3)
+                )
 
     def _wait(self, flight: Future[None]) -> None:
         start = time.perf_counter()
@@ -304,7 +240,7 @@ class DataKeys:
             with self._lock:
                 self._stats.waiting.add(time.perf_counter() - start)
 
-    def _renew(self, side: _Side, lease: Lease, fetch: Fetch) -> None:
+    def _renew(self, side: Side, lease: Lease, fetch: Fetch) -> None:
         """In the background: the next DEK in place of ``lease``, unless somebody else is at it."""
         with self._lock:
             if lease.retired or side.flights.get(lease.key) is not None:
@@ -318,9 +254,9 @@ class DataKeys:
         finally:
             with self._lock:
                 lease.renewing = False
-            self._tell()
+            self._events.tell()
 
-    def _fly(self, side: _Side, key: Hashable, flight: Future[None], fetch: Fetch, size: int | None) -> Lease:
+    def _fly(self, side: Side, key: Hashable, flight: Future[None], fetch: Fetch, size: int | None) -> Lease:
         """Make the one call for ``key``: for a message of ``size`` bytes, or ``None``, a renewal."""
         epoch = self._epoch
         faults: list[Exception] = []
@@ -339,7 +275,7 @@ class DataKeys:
             side.flights.pop(key, None)
             if size is None:
                 self._stats.refreshes += 1
-                self._note("refreshed", side=side.name, key_ids=lease.key_ids())
+                self._events.note("refreshed", side=side.name, key_ids=lease.key_ids())
             else:
                 self._take(lease, size, 0.0)
             if epoch == self._epoch and not self._closed:
@@ -350,7 +286,7 @@ class DataKeys:
         self._housekeeper.watch()
         return lease
 
-    def _one_off(self, side: _Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
+    def _one_off(self, side: Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
         with self._lock:
             if self._closed:
                 raise ValueError("the client is closed")
@@ -360,7 +296,7 @@ class DataKeys:
             lease.retire()
         return lease
 
-    def _made(self, side: _Side, key: Hashable, made: tuple[bytearray, Header, str | None]) -> Lease:
+    def _made(self, side: Side, key: Hashable, made: tuple[bytearray, Header, str | None]) -> Lease:
         """A lease with its windows, which start now."""
         dek, header, opener = made
         secret = Secret.take(dek)
@@ -371,17 +307,10 @@ class DataKeys:
             raise
         lease = Lease(self._lock, key, secret, header, encoded)
         lease.opener = opener
-        share = self.policy.refresh_ahead
-        point = 1.0 if share is None else share + (1 - share) / 2 * self._rand()
-        now = self._clock()
-        lease.dies_at = now + side.max_age
-        lease.gone_at = lease.dies_at + self.policy.stale_if_unavailable
-        lease.renew_at = now + side.max_age * point
-        lease.renew_messages = side.max_messages * point
-        lease.renew_bytes = side.max_bytes * point
+        side.open_windows(lease, self._clock(), self._rand())
         return lease
 
-    def _failed(self, side: _Side, key: Hashable, error: BaseException, faults: list[Exception]) -> None:
+    def _failed(self, side: Side, key: Hashable, error: BaseException, faults: list[Exception]) -> None:
         """Note on the DEK in use that no next one came, and when to try again."""
         lease = side.shelf.get(key)
         if lease is None:
@@ -392,7 +321,7 @@ class DataKeys:
         lease.retry_at = self._clock() + pause * (0.5 + self._rand() / 2)
         lease.down_until = lease.retry_at + pause if transient else 0.0
         self._stats.refresh_failures += 1
-        self._note("refresh_failed", side=side.name, key_ids=lease.key_ids(), error=str(error))
+        self._events.note("refresh_failed", side=side.name, key_ids=lease.key_ids(), error=str(error))
 
     # What fetches, and what is told of it.
 
@@ -412,7 +341,7 @@ class DataKeys:
         )
         with self._lock:
             self._stats.call(action, outcome, seconds)
-            self._note("kms_call", action=action, key_id=key_id, outcome=outcome, seconds=seconds)
+            self._events.note("kms_call", action=action, key_id=key_id, outcome=outcome, seconds=seconds)
             if error is not None:
                 faults.append(error)
             if isinstance(error, KeyUnavailable | KmsAccessDenied):
@@ -428,24 +357,7 @@ class DataKeys:
 
     def _left(self, side: str, lease: Lease, cause: str) -> None:
         self._stats.evictions[cause] += 1
-        self._note("evicted", side=side, cause=cause, key_ids=lease.key_ids())
-
-    def _note(self, name: str, **details: object) -> None:
-        self._events.append(CacheEvent(name, details))
-
-    def _tell(self) -> None:
-        """Log and hand on what happened, with no lock held."""
-        while self._events:
-            try:
-                event = self._events.popleft()
-            except IndexError:  # another thread was faster
-                return
-            _log_event(event)
-            if self._on_event is not None:
-                try:
-                    self._on_event(event)
-                except Exception:  # a broken hook must not break encryption
-                    log.exception("the on_event hook failed on %s", event.name)
+        self._events.note("evicted", side=side, cause=cause, key_ids=lease.key_ids())
 
     def _sweep(self) -> float | None:
         """Wipe what has expired. Returns the seconds to the next expiry; ``None``: nothing is held."""
@@ -454,7 +366,7 @@ class DataKeys:
             following = [
                 at for shelf in (self._writing, self._reading) if (at := shelf.sweep(now)) is not None
             ]
-        self._tell()
+        self._events.tell()
         return max(min(following) - now, 0.001) if following else None
 
     def _after_fork(self) -> None:
@@ -470,14 +382,3 @@ class DataKeys:
         self._epoch += 1
         for shelf in (self._writing, self._reading):
             shelf.drop_where(lambda lease: True, cause)
-
-
-_LEVELS = {"stale": logging.WARNING, "refresh_failed": logging.WARNING}
-
-
-def _log_event(event: CacheEvent) -> None:
-    level = (
-        logging.WARNING if event.details.get("cause") == "refused" else _LEVELS.get(event.name, logging.DEBUG)
-    )
-    if log.isEnabledFor(level):
-        log.log(level, "%s: %s", event.name, ", ".join(f"{k}={v}" for k, v in event.details.items()))
