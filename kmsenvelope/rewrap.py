@@ -327,9 +327,13 @@ class Rewraps:
 
 
 def _identities(keys: Iterable[Key | str]) -> tuple[Hashable, ...]:
-    # An alias may stand for different keys in different places, so the place counts too.
+    # By key id, which an alias is looked up for: its name changes with that. Local stores share a name.
     return tuple(
-        (type(key), str(key), getattr(key, "fingerprint", None) or id(getattr(key, "kms", None)))
+        (
+            type(key),
+            getattr(key, "key_id", str(key)),
+            getattr(key, "fingerprint", None) or id(getattr(key, "kms", None)),
+        )
         for key in keys
     )
 

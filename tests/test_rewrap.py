@@ -176,6 +176,15 @@ def test_envelopes_under_one_dek_cost_the_calls_of_one(kms: LocalKms, client: En
     assert client.stats()["kms_calls"] == {"GenerateDataKey": 1, "ReEncrypt": 1, "Decrypt": 1}
 
 
+def test_a_key_by_its_alias_is_the_same_key_before_and_after_it_was_looked_up(kms: LocalKms) -> None:
+    with EnvelopeClient(kms.key("a")) as client:
+        blob = client.encrypt(b"data")
+        by_alias = kms.key("b")
+        for keys in ([by_alias], [by_alias], [kms.key("b")], [kms.key(by_alias.key_id)]):
+            client.rewrap(blob, keys)
+        assert rewrap_calls(client) == {"ReEncrypt": 1, "Decrypt": 1}
+
+
 def test_a_refresh_wraps_again_only_what_a_rotation_has_made_old(kms: LocalKms) -> None:
     key_id = kms.create_key("rotating")
     with EnvelopeClient(kms.key(key_id)) as client:
