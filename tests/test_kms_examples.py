@@ -16,6 +16,7 @@ from kmsenvelope.emulator.server import Emulator
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs" / "practices").glob("*.md"))
+WARNINGS = ("-W", "error", "-W", "ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
 EXAMPLES = {
     "small_secret": "read back:  correct horse battery staple",
     "tencent_envelope": "comes back: True",
@@ -35,7 +36,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_example_runs(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "examples" / f"{name}.py")],
+        [sys.executable, *WARNINGS, str(ROOT / "examples" / f"{name}.py")],
         capture_output=True,
         text=True,
         timeout=60,

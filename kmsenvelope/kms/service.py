@@ -102,7 +102,7 @@ class Kms:
         try:
             return self._retry.run(attempt, may_repeat=may_repeat, on_repeat=self._count_repeat)
         except KmsError as error:
-            if doubt and error.retryable:
+            if doubt and (error.retryable or error.action != action):
                 error.args = (f"{error.args[0]}; it may have been done: look before you repeat it",)
                 error.retryable = False
             raise

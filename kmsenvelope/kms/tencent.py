@@ -16,6 +16,7 @@ from .service import Kms
 from .transport import ServiceError
 
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+", re.ASCII)
+_LOOPBACK = re.compile(r"(127(\.\d+){3}|localhost|\[::1\])(:\d+)?", re.ASCII)
 _SERVER_ERROR = "the server, or a proxy before it, answered with an HTTP status other than 200"
 _NOT_THE_API = "the answer is not one of the KMS API: check the endpoint"
 
@@ -101,6 +102,9 @@ class SdkTransport:
         session = client.request.conn._session
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=self._pool_size))
+        if host is not None and _LOOPBACK.fullmatch(host):  # the emulator is behind no proxy
+            session.trust_env = False
+            client.request.conn.proxy = None
         return client
 
     def __getstate__(self) -> dict[str, Any]:
