@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from cachekit import Cache, fault
+from cachekit import SUITE, Cache, FakeKeys, fault
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kmsenvelope.datakeys import CachePolicy
 from kmsenvelope.errors import KeyUnavailable, KmsAccessDenied, KmsThrottled, KmsUnavailable, NoUsableKey
-from kmsenvelope.header import Header, Recipient
+from kmsenvelope.header import MAX_JSON, Header, Recipient
 from kmsenvelope.suites import Suite
 
 
@@ -425,6 +425,24 @@ def test_a_header_that_differs_in_anything_that_counts_is_a_miss(change):
     else:
         cache.read(other)
     assert cache.keys.calls["Decrypt"] == 2
+
+
+def test_a_header_that_is_too_long_in_our_spelling_is_cached_like_others():
+    header = Header(SUITE, (Recipient("fake", "key-1", "w" * MAX_JSON),))
+    with pytest.raises(ValueError, match="the format allows"):
+        header.encode()
+    calls = []
+
+    class Keys(FakeKeys):
+        def unwrap(self, header, observe):
+            calls.append(header)
+            return bytearray(b"k" * 32), header.recipients[0]
+
+    cache = Cache(policy(), keys=Keys())
+    for _ in range(3):
+        with cache.datakeys.for_reading(header) as lease:
+            assert bytes(lease.dek) == b"k" * 32
+    assert len(calls) == 1
 
 
 def test_a_failed_unwrap_is_not_remembered():

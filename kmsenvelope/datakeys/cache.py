@@ -172,6 +172,7 @@ class DataKeys:
 
     def _obtain(self, side: Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
         counter = "hits"
+        flight, leads = _NO_FLIGHT, False
         try:
             if not side.reuses:
                 counter = "misses"
@@ -192,6 +193,8 @@ class DataKeys:
                         raise
                     return lease
         finally:
+            if leads and not flight.done():  # this thread is told to stop; the others try again
+                self._landed(side, key, flight)
             with self._lock:
                 self._stats.count(counter)
             self._events.tell()
@@ -252,6 +255,8 @@ class DataKeys:
         except Exception:  # noqa: BLE001, S110 - told by _failed; a caller meets it once the window closes
             pass
         finally:
+            if not flight.done():
+                self._landed(side, lease.key, flight)
             with self._lock:
                 lease.renewing = False
             self._events.tell()
@@ -262,17 +267,12 @@ class DataKeys:
         faults: list[Exception] = []
         try:
             lease = self._made(side, key, fetch(partial(self._observe, faults)))
-        except BaseException as error:
+        except Exception as error:
             with self._lock:
-                side.flights.pop(key, None)
                 self._failed(side, key, error, faults)
-            if isinstance(error, Exception):
-                flight.set_exception(error)
-            else:  # this thread is told to stop; the others try again
-                flight.set_result(None)
+            self._landed(side, key, flight, error)
             raise
         with self._lock:
-            side.flights.pop(key, None)
             if size is None:
                 self._stats.refreshes += 1
                 self._events.note("refreshed", side=side.name, key_ids=lease.key_ids())
@@ -282,9 +282,21 @@ class DataKeys:
                 side.shelf.put(lease)
             else:  # forgotten or closed meanwhile: for this one message only
                 lease.retire()
-        flight.set_result(None)
+        self._landed(side, key, flight)
         self._housekeeper.watch()
         return lease
+
+    def _landed(
+        self, side: Side, key: Hashable, flight: Future[None], error: Exception | None = None
+    ) -> None:
+        """The call has ended: whoever waits for it goes on, with its DEK or its error."""
+        with self._lock:
+            if side.flights.get(key) is flight:
+                del side.flights[key]
+        if error is None:
+            flight.set_result(None)
+        else:
+            flight.set_exception(error)
 
     def _one_off(self, side: Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
         with self._lock:
@@ -301,7 +313,7 @@ class DataKeys:
         dek, header, opener = made
         secret = Secret.take(dek)
         try:
-            encoded = key if isinstance(key, bytes) else header.encode()
+            encoded = b"" if key is header else key if isinstance(key, bytes) else header.encode()
         except ValueError:  # recipients that do not fit into a header
             secret.wipe()
             raise
@@ -310,7 +322,7 @@ class DataKeys:
         side.open_windows(lease, self._clock(), self._rand())
         return lease
 
-    def _failed(self, side: Side, key: Hashable, error: BaseException, faults: list[Exception]) -> None:
+    def _failed(self, side: Side, key: Hashable, error: Exception, faults: list[Exception]) -> None:
         """Note on the DEK in use that no next one came, and when to try again."""
         lease = side.shelf.get(key)
         if lease is None:
