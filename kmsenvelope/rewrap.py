@@ -12,7 +12,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from threading import Lock
 from typing import Any, NamedTuple, NoReturn
 
 from cachetools import LRUCache
@@ -36,6 +35,7 @@ from .keyset import (
     wrap_observed,
     wrappers_of,
 )
+from .kms.forks import ForkLock
 from .parallel import in_parallel
 from .suites import DEFAULT_SUITE, Suite
 
@@ -126,7 +126,7 @@ class Rewrap:
         self._verify = verify
         self._refresh = refresh
         self._tell = observe
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._counts: Counter[str] = Counter()
         self._known: LRUCache[tuple[Suite, tuple[Recipient, ...], str | None], _Known] = LRUCache(REMEMBERED)
         self._reading = self._datakeys(keyset, policy)
@@ -262,7 +262,7 @@ class Rewraps:
     def __init__(self, keyset: KeySet, policy: CachePolicy) -> None:
         self._keyset = keyset
         self._policy = policy
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._made: OrderedDict[Hashable, Rewrap] = OrderedDict()
         self._counts: Counter[str] = Counter()
         self._closed = False

@@ -29,7 +29,7 @@ BLOCK = 4096
 """Bytes: file systems share blocks of this size between files, or multiples of it."""
 
 _LARGEST = PREFIX_SIZE + MAX_JSON
-_COPY = 1 << 30
+_COPY = 1 << 24
 _READ = 1 << 20
 
 Outcome = Literal["unchanged", "in place", "new file", "due", "no envelope", "failed"]
@@ -135,6 +135,7 @@ class FileRewrap:
             with suppress(PermissionError):
                 os.fchown(target.fd, os.fstat(fd).st_uid, os.fstat(fd).st_gid)
             write_all(FdSink(target.fd), encoded)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             first = -size % BLOCK if align else 0
             _copy(fd, size, target.fd, first)
             _copy(fd, size + first, target.fd, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import Iterator
@@ -128,6 +129,27 @@ def test_the_default_is_the_clients_own_keys(kms: LocalKms) -> None:
         assert keys_of(moved) == [kms.key("b").key_id, kms.key("a").key_id]
         assert not client.needs_rewrap(inspect(moved))
         assert inspect(moved).recipients[1] == inspect(blob).recipients[0]
+
+
+@pytest.mark.parametrize("room", [1, 500, 60_000])
+def test_header_room_is_spaces_in_every_way_to_encrypt(client: EnvelopeClient, room: int) -> None:
+    stream = io.BytesIO()
+    with client.open(stream, "wb", header_room=room) as writer:
+        writer.write(b"data")
+    for blob in (client.encrypt(b"data", header_room=room), stream.getvalue()):
+        header, size = decode_header(blob)
+        assert blob[len(header.encode()) : size] == b" " * room
+        assert client.decrypt(blob) == b"data"
+
+
+@pytest.mark.parametrize(("room", "error"), [(-1, ValueError), (66_000, ValueError), ("9", TypeError)])
+def test_header_room_that_no_header_has_is_refused(
+    client: EnvelopeClient, room: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="header_room"):
+        client.encrypt(b"data", header_room=room)
+    with pytest.raises(error, match="header_room"):
+        client.open(io.BytesIO(), "wb", header_room=room)
 
 
 # How it is done.
