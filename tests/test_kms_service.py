@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,8 +20,11 @@ from kmsenvelope.header import Recipient
 from kmsenvelope.kms.alias import find_alias
 from kmsenvelope.kms.forks import ForkLock
 from kmsenvelope.kms.local import LocalKms
+from kmsenvelope.kms.retry import Retry
 from kmsenvelope.kms.sdklog import redact
 from kmsenvelope.kms.service import Kms
+from kmsenvelope.kms.transit import TransitKey
+from kmsenvelope.kms.transport import ServiceError
 from kmsenvelope.suites import Suite
 
 CONTEXT = '{"tenant":"42"}'
@@ -346,11 +350,53 @@ def test_a_lock_held_by_a_thread_at_the_fork_is_free_in_the_child() -> None:
     locked.wait(30)
     pid = os.fork()
     if pid == 0:
+        signal.alarm(10)
         with lock:
             os._exit(7)
     release.set()
     holder.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_a_forked_child_has_data_keys_enciphered_to_a_key_of_its_own() -> None:
+    transit = TransitKey()
+    ours = transit.params()["EncryptionPublicKey"]
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7 if transit.params()["EncryptionPublicKey"] != ours else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert transit.params()["EncryptionPublicKey"] == ours
+
+
+class Scripted:
+    """A transport that plays a list of errors and answers."""
+
+    name, region = "tencent", "ap-guangzhou"
+
+    def __init__(self, *script: dict[str, Any] | ServiceError) -> None:
+        self.script = list(script)
+
+    def call(self, action: str, params: Mapping[str, object]) -> dict[str, Any]:
+        step = self.script.pop(0)
+        if isinstance(step, ServiceError):
+            raise step
+        return step
+
+    def close(self) -> None:
+        pass
+
+
+def test_create_key_finds_its_key_even_if_the_first_look_up_came_too_early() -> None:
+    found = {"KeyId": "id", "Alias": "a", "CreateTime": 1000, "Description": "", "Origin": "TENCENT_KMS"}
+    transport = Scripted(
+        ServiceError("ClientNetworkError", "the answer is lost"),
+        {"TotalCount": 0, "KeyMetadatas": []},
+        ServiceError("InvalidParameterValue.AliasAlreadyExists", "by the first attempt"),
+        {"TotalCount": 1, "KeyMetadatas": [{**found, "KeyUsage": "ENCRYPT_DECRYPT"}]},
+    )
+    kms = Kms(transport, retry=Retry(sleep=lambda seconds: None, wall=lambda: 1000.0))
+    assert kms.create_key("a") == "id"
+    assert transport.script == []
 
 
 class Answering:
