@@ -67,7 +67,7 @@ class Pump:
         self._rest = b""
         self._error: BaseException | None = None
         left = None if source.size is None else max(source.size - source.taken, 0)
-        chunks = RUN if left is None else min(RUN, left // body.takes + 1)
+        chunks = RUN if left is None else _chunks(left // body.takes)
         self._block = chunks * body.takes
         self._room = chunks * body.gives
         if threads is None:
@@ -139,6 +139,14 @@ def _start(helpers: list[threading.Thread]) -> None:
             helper.start()
     except RuntimeError:  # no more threads to be had: fewer will do
         pass
+
+
+def _chunks(whole: int) -> int:
+    """Chunks in a block of a file of ``whole`` whole chunks: small ones too have more than one block.
+
+    Using a buffer again costs less than touching new memory.
+    """
+    return min(RUN, max(whole // 2, 8), whole + 1)
 
 
 def _threads(blocks: int, *, in_order: bool) -> int:
