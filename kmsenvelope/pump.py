@@ -45,7 +45,8 @@ class Pump:
     """Converts the rest of ``source``; ``run`` does it once.
 
     ``write`` is given offsets from the place of the first chunk; None: the result is dropped. ``report`` is
-    called between blocks, in the caller's thread. ``threads`` is how many work, by default as many as help.
+    called between blocks, in the caller's thread. ``threads`` is how many work, by default as many as help;
+    ``run`` is the chunks of a block.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Pump:
         report: Callable[[], None],
         *,
         threads: int | None = None,
+        run: int = RUN,
     ) -> None:
         self._source = source
         self._body = body
@@ -67,7 +69,7 @@ class Pump:
         self._rest = b""
         self._error: BaseException | None = None
         left = None if source.size is None else max(source.size - source.taken, 0)
-        chunks = RUN if left is None else _chunks(left // body.takes)
+        chunks = run if left is None else _chunks(left // body.takes, run)
         self._block = chunks * body.takes
         self._room = chunks * body.gives
         if threads is None:
@@ -141,12 +143,12 @@ def _start(helpers: list[threading.Thread]) -> None:
         pass
 
 
-def _chunks(whole: int) -> int:
+def _chunks(whole: int, run: int) -> int:
     """Chunks in a block of a file of ``whole`` whole chunks: small ones too have more than one block.
 
     Using a buffer again costs less than touching new memory.
     """
-    return min(RUN, max(whole // 2, 8), whole + 1)
+    return min(run, max(whole // 2, 8), whole + 1)
 
 
 def _threads(blocks: int, *, in_order: bool) -> int:
