@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from kmsenvelope import (
     AuthenticationError,
@@ -27,6 +29,7 @@ from kmsenvelope import (
     connect,
     inspect,
 )
+from kmsenvelope.cli.app import app
 from kmsenvelope.header import decode_header
 from kmsenvelope.journal import Record, State, record_path, settled_header
 from kmsenvelope.keyset import KeySet
@@ -266,6 +269,8 @@ def test_a_recovery_alone_is_a_re_wrap_that_changes_nothing(
     killed_at("header torn", store, sealed)
     torn = decode_header(sealed.read_bytes())[0]  # well formed, as it happens, and worth nothing
     assert torn != inspect(sealed)
+    shown = CliRunner().invoke(app, ["inspect", "--json", str(sealed)])
+    assert json.loads(shown.stdout)["keys"][0]["key_id"] == kms.key("new").key_id
     assert not after.needs_rewrap(inspect(sealed))
     assert after.rewrap_file(sealed, check=True).outcome == "unchanged"
     result = after.rewrap_file(sealed)

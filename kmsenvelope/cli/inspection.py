@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -26,10 +27,10 @@ def inspect(
     """Show the header of an envelope: suite, keys and encryption context. No KMS is called."""
     with about("standard input" if path == STANDARD else path):
         if path == STANDARD:
-            found = _Found(standard_input())
+            found = _Found(standard_input(), None)
         else:
             with open(path, "rb") as file:
-                found = _Found(file)
+                found = _Found(file, path)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -39,14 +40,19 @@ def inspect(
 class _Found:
     """A header and the sizes around it; sizes are ``None`` where the source has no end yet."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, path: str | None) -> None:
         from kmsenvelope.header import VERSION, read_header
+        from kmsenvelope.journal import header_at
         from kmsenvelope.streams import read_exactly
 
         stored = size_of(file)
-        self.header, encoded = read_header(lambda wanted: read_exactly(file, wanted))
+        if path is not None and file.seekable():  # a crash may have torn the header, and left what mends it
+            self.header = header_at(path, file.fileno())
+            self.header_size = _header_end(file)
+        else:
+            self.header, encoded = read_header(lambda wanted: read_exactly(file, wanted))
+            self.header_size = len(encoded)
         self.version = VERSION
-        self.header_size = len(encoded)
         self.body_size = None if stored is None else stored - self.header_size
         self.plain_size = None if self.body_size is None else _plain_size(self.body_size)
 
@@ -87,6 +93,13 @@ class _Found:
             return "incomplete: the file is truncated"
         exact = counted(self.plain_size, "byte")
         return exact if self.plain_size < 1024 else f"{size(self.plain_size)} ({exact})"
+
+
+def _header_end(file: BinaryIO) -> int:
+    """Where the body starts. A header re-wrapped in place, torn or not, keeps its size."""
+    from kmsenvelope.header import PREFIX_SIZE, json_size
+
+    return PREFIX_SIZE + json_size(os.pread(file.fileno(), PREFIX_SIZE, 0))[1]
 
 
 def _plain_size(body_size: int) -> int | None:
