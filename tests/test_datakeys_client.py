@@ -88,7 +88,7 @@ def test_threads_share_one_client_and_one_call(key):
             for _ in range(20):
                 client.decrypt(client.encrypt(b"x"))
 
-        threads = [threading.Thread(target=work) for _ in range(32)]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(32)]
         for thread in threads:
             thread.start()
         for thread in threads:

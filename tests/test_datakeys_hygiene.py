@@ -278,7 +278,7 @@ def test_a_child_forked_while_threads_are_busy_neither_hangs_nor_waits_for_their
             with datakeys.for_writing("slow"):
                 pass
 
-        threads = [threading.Thread(target=target) for target in (busy, busy, slow)]
+        threads = [threading.Thread(target=target, daemon=True) for target in (busy, busy, slow)]
         for thread in threads:
             thread.start()
 

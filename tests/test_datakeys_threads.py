@@ -29,7 +29,7 @@ def together(count: int, work: Callable[[int], object]) -> list[object]:
         except BaseException as error:
             results[number] = error
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -98,7 +98,7 @@ def test_a_slow_call_for_one_context_holds_up_no_other():
     cache = Cache()
     hang = threading.Event()
     cache.keys.gate = lambda key: hang.wait(10) if key == "slow" else None
-    waiter = threading.Thread(target=cache.write, args=("slow",))
+    waiter = threading.Thread(target=cache.write, args=("slow",), daemon=True)
     waiter.start()
     for _ in range(100):
         cache.write("fast")

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmsenvelope.datakeys import CachePolicy
-from kmsenvelope.errors import KeyUnavailable, KmsAccessDenied, KmsThrottled, KmsUnavailable, NoUsableKey
+from kmsenvelope.errors import (
+    KeyUnavailable,
+    KmsAccessDenied,
+    KmsError,
+    KmsThrottled,
+    KmsUnavailable,
+    NoUsableKey,
+)
 from kmsenvelope.header import MAX_JSON, Header, Recipient
 from kmsenvelope.suites import Suite
 
@@ -293,6 +300,17 @@ def test_a_refusal_is_never_a_reason_for_a_stale_dek(kind, error):
     cache.keys.fault = "unavailable"
     with pytest.raises(KmsUnavailable):
         cache.write()
+
+
+def test_an_error_that_is_not_transient_is_no_reason_for_a_stale_dek_either():
+    cache = Cache(stale())
+    cache.write()
+    cache.keys.fault = "refused"
+    cache.clock.advance(100)
+    for _ in range(2):
+        with pytest.raises(KmsError):
+            cache.write()
+    assert cache.stat("stale") == 0
 
 
 # Refusals and forget
