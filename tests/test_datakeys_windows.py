@@ -188,6 +188,23 @@ def test_a_failed_renewal_is_tried_again_after_a_pause_and_nobody_notices():
     assert (cache.stat("refresh_failures"), cache.stat("refreshes"), cache.stat("misses")) == (1, 1, 1)
 
 
+def test_a_renewal_that_is_told_to_stop_leaves_nobody_waiting():
+    cache = Cache(ahead())
+    first = cache.write()
+    cache.clock.advance(60)
+    cache.write()
+
+    def stop(key: object) -> None:
+        raise SystemExit
+
+    cache.keys.gate = stop
+    with pytest.raises(SystemExit):
+        cache.background.run()
+    cache.keys.gate = lambda key: None
+    cache.clock.advance(40)
+    assert cache.write() != first
+
+
 def test_pauses_between_failed_renewals_grow():
     cache = Cache(CachePolicy(max_age=1000, refresh_ahead=0.1, decrypt_max_age=0))
     cache.write()
