@@ -31,6 +31,7 @@ BLOCK = 4096
 _LARGEST = PREFIX_SIZE + MAX_JSON
 _COPY = 1 << 24
 _READ = 1 << 20
+_COPY_RANGE: Callable[[int, int, int, int], int] = getattr(os, "copy_file_range", lambda *_: 0)  # Linux
 
 Outcome = Literal["unchanged", "in place", "new file", "due", "no envelope", "failed"]
 
@@ -135,7 +136,8 @@ class FileRewrap:
             with suppress(PermissionError):
                 os.fchown(target.fd, os.fstat(fd).st_uid, os.fstat(fd).st_gid)
             write_all(FdSink(target.fd), encoded)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             first = -size % BLOCK if align else 0
             _copy(fd, size, target.fd, first)
             _copy(fd, size + first, target.fd, None)
@@ -149,8 +151,13 @@ class FileRewrap:
 def rewrap_all(
     paths: Iterable[PathLike], rewrap: FileRewrap, aad: BytesLike | None, *, check: bool = False
 ) -> Iterator[RewrapResult]:
-    """The result for each file, and for each file below each folder; an error ends none but its own."""
-    for path, named in files_below(paths):
+    """The result for each file, and for each file below each folder; an error ends none but its own.
+
+    A folder that cannot be read is a result too: what is in it still names the old keys.
+    """
+    unread: list[OSError] = []
+    for path, named in files_below(paths, unread.append):
+        yield from _failures(unread)
         try:
             if not named and not _may_be_envelope(path):
                 yield RewrapResult(path, "no envelope")
@@ -158,25 +165,43 @@ def rewrap_all(
             yield rewrap.check(path) if check else rewrap.run(path, aad)
         except (EnvelopeError, OSError, ValueError) as error:
             yield RewrapResult(path, "failed", error=error)
+    yield from _failures(unread)
 
 
-def files_below(paths: Iterable[PathLike]) -> Iterator[tuple[str, bool]]:
+def _failures(errors: list[OSError]) -> Iterator[RewrapResult]:
+    while errors:
+        error = errors.pop(0)
+        yield RewrapResult(str(error.filename), "failed", error=error)
+
+
+def files_below(paths: Iterable[PathLike], on_error: Callable[[OSError], None]) -> Iterator[tuple[str, bool]]:
     """Each path, and whether it was given itself; of a folder the regular files below it, in order.
 
     Symbolic links in a folder are not followed. What this package itself writes beside a file is left out.
+    ``on_error`` gets the error of a folder or file below that cannot be looked at.
     """
     for given in paths:
         path = os.fspath(given)
         if not os.path.isdir(path):
             yield path, True
             continue
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(path, onerror=on_error):
             folders.sort()
             for name in sorted(names):
                 file = os.path.join(folder, name)
                 own = name.startswith(".") and name.endswith((SUFFIX, ".kmsenvelope-tmp"))
-                if not own and stat.S_ISREG(os.lstat(file).st_mode):
+                if not own and _is_regular(file, on_error):
                     yield file, False
+
+
+def _is_regular(path: str, on_error: Callable[[OSError], None]) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:  # removed since the folder was listed
+        return False
+    except OSError as error:
+        on_error(error)
+        return False
 
 
 def _may_be_envelope(path: str) -> bool:
@@ -219,7 +244,7 @@ def _copy(
     offset: int,
     target: int,
     size: int | None,
-    copy_range: Callable[[int, int, int, int], int] = os.copy_file_range,
+    copy_range: Callable[[int, int, int, int], int] = _COPY_RANGE,
 ) -> None:
     """Append ``size`` bytes (None: all the rest) of ``source`` from ``offset`` to ``target``."""
     end = os.fstat(source).st_size if size is None else min(offset + size, os.fstat(source).st_size)

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,6 +190,29 @@ def test_without_copy_file_range_the_body_is_copied_all_the_same(tmp_path: Path,
         _copy(reading.fileno(), 7, writing.fileno(), 10, refused)
         _copy(reading.fileno(), 17, writing.fileno(), None, refused)
     assert target.read_bytes() == text(100_000)[7:]
+
+
+WITHOUT_LINUX = """
+import os, sys
+for name in ("copy_file_range", "posix_fadvise", "O_TMPFILE", "O_PATH", "sched_getaffinity"):
+    if hasattr(os, name):
+        delattr(os, name)
+from kmsenvelope import EnvelopeClient, LocalKms
+path = sys.argv[1]
+with LocalKms() as kms:
+    old, new = (kms.key(kms.create_key(alias)) for alias in ("old", "new"))
+    with EnvelopeClient(old) as client, EnvelopeClient(new) as after:
+        with client.open(path, "wb") as writer:
+            writer.write(bytes(3_000_000))
+        assert client.rewrap_file(path, [new], in_place=False).outcome == "new file"
+        assert after.open(path).read() == bytes(3_000_000)
+"""
+
+
+def test_it_works_without_what_only_linux_has(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-W", "ignore::ResourceWarning", "-c", WITHOUT_LINUX, str(tmp_path / "a")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_symbolic_link_stays_and_the_file_it_names_changes(
@@ -565,6 +589,16 @@ def test_a_path_given_by_name_must_be_an_envelope(kms: LocalKms, client: Envelop
     assert outcomes(results, tree) == {"b": "FormatError", "missing": "FileNotFoundError", "a": "new file"}
 
 
+def test_a_folder_that_cannot_be_read_is_a_failure_and_a_file_that_is_gone_is_none(
+    kms: LocalKms, client: EnvelopeClient, tree: Path
+) -> None:
+    results = client.rewrap_files([tree], [kms.key("new")])
+    assert next(results).path == str(tree / "a")
+    (tree / "b").unlink()
+    shutil.rmtree(tree / "sub")
+    assert outcomes(results, tree) == {"f": "NoUsableKey", "sub": "FileNotFoundError"}
+
+
 def test_a_mistake_in_the_keys_is_told_before_the_first_file(client: EnvelopeClient, tree: Path) -> None:
     with pytest.raises(ValueError, match="at least one key"):
         client.rewrap_files([tree], [])
@@ -573,7 +607,10 @@ def test_a_mistake_in_the_keys_is_told_before_the_first_file(client: EnvelopeCli
 def test_folders_are_listed_in_order_without_links_and_what_we_wrote_beside(tree: Path) -> None:
     (tree / ".a.kmsenvelope-rewrap").write_bytes(b"KMSENV")
     (tree / ".a.0123.kmsenvelope-tmp").write_bytes(b"KMSENV")
-    listed = [(os.path.relpath(path, tree), named) for path, named in files_below([tree, tree / "a"])]
+    errors: list[OSError] = []
+    found = list(files_below([tree, tree / "a"], errors.append))
+    listed = [(os.path.relpath(path, tree), named) for path, named in found]
+    assert not errors
     assert listed == [
         *((name, False) for name in ("a", "b", "f", "sub/c", "sub/d", "sub/e")),
         ("a", True),
