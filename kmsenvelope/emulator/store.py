@@ -9,10 +9,11 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from stat import S_IMODE
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
@@ -84,6 +85,8 @@ class Store:
         *,
         scrypt_n: int = SCRYPT_N,
     ) -> None:
+        if passphrase is not None and not passphrase:
+            raise ValueError("the passphrase of a key store must not be empty")
         self.path = None if path is None else Path(path)
         self._kek: AESGCM | None = None
         self._open()
@@ -102,8 +105,6 @@ class Store:
     def _unlock(self, passphrase: str | bytes | None, scrypt_n: int) -> AESGCM | None:
         if isinstance(passphrase, str):
             passphrase = passphrase.encode()
-        if passphrase is not None and not passphrase:
-            raise ValueError("the passphrase of a key store must not be empty")
         with self.transaction(write=True) as tx:
             scrypt = tx.meta("scrypt")
             if scrypt is None:
@@ -289,8 +290,7 @@ _abandoned: list[sqlite3.Connection] = []
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    if path is not None:
-        _make_private(path)
+    undo = _nothing if path is None else _make_private(path)
     try:
         connection = sqlite3.connect(
             ":memory:" if path is None else os.fspath(path),
@@ -304,19 +304,30 @@ def _connect(path: Path | None) -> sqlite3.Connection:
             connection.close()
             raise
     except (sqlite3.Error, StoreError) as error:
+        undo()
         raise StoreError(f"{path} cannot be used as a key store: {error}") from None
     return connection
 
 
-def _make_private(path: Path) -> None:
-    """Give the file mode 0600 before SQLite sees it, so that its WAL gets that mode too."""
+def _make_private(path: Path) -> Callable[[], None]:
+    """Give the file mode 0600 before SQLite sees it, so that its WAL gets that mode too.
+
+    Returns what gives a file that proves to be no key store its own mode back.
+    """
     try:
         # An existing file must not be opened here: closing it would drop SQLite's locks in this process.
-        if path.stat().st_mode & 0o077 and path.is_file():
+        mode = path.stat().st_mode
+        if mode & 0o077 and path.is_file():
             path.chmod(0o600)
+            return lambda: path.chmod(S_IMODE(mode))
     except FileNotFoundError:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    return _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 def _prepare(connection: sqlite3.Connection, *, in_file: bool) -> None:
