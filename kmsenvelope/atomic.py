@@ -134,7 +134,9 @@ class AtomicFile:
         return self.path.with_name(f".{self.path.name[:200]}.{secrets.token_hex(6)}.kmsenvelope-tmp")
 
     def _exists(self) -> FileExistsError:
-        return FileExistsError(errno.EEXIST, "the destination exists; allow overwriting it", str(self.path))
+        return FileExistsError(
+            errno.EEXIST, "the destination exists; overwrite=True or mode 'wb' replaces it", str(self.path)
+        )
 
 
 def _name(error: OSError, path: Path) -> OSError:

@@ -67,9 +67,11 @@ class EnvelopeClient:
         *keys: Key,
         suite: str = DEFAULT_SUITE,
         cache: CachePolicy | None = None,
-        on_event: Callable[[Any], None] | None = None,
+        on_event: Callable[[CacheEvent], None] | None = None,
         require_all: bool = True,
     ) -> None:
+        if not isinstance(cache, CachePolicy | None):
+            raise TypeError(f"cache is a CachePolicy(max_age=…, …), not {type(cache).__name__}")
         self._suite = Suite(suite)
         self._policy = CachePolicy() if cache is None else cache
         self._on_event = on_event
@@ -306,6 +308,8 @@ class EnvelopeClient:
 
         Yields a result for each, with ``error`` set where it failed; it may simply be run again.
         """
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError("paths is a list of paths: write [path]")
         rewrap = self._rewraps.get(keys, add, remove, verify=verify, refresh=refresh)
         files = FileRewrap(rewrap, in_place=in_place, header_room=header_room)
         return rewrap_all(paths, files, aad, check=check)
@@ -466,7 +470,7 @@ def _nothing() -> None:
     pass
 
 
-def _tell_of_skipped(on_event: Callable[[Any], None] | None, name: str, error: KmsError) -> None:
+def _tell_of_skipped(on_event: Callable[[CacheEvent], None] | None, name: str, error: KmsError) -> None:
     if on_event is not None:
         on_event(CacheEvent("recipient_skipped", {"key": name, "error": str(error)}))
 
@@ -475,7 +479,7 @@ def _rebuild(
     keys: tuple[Any, ...],
     suite: str,
     cache: CachePolicy,
-    on_event: Callable[[Any], None] | None,
+    on_event: Callable[[CacheEvent], None] | None,
     require_all: bool,
 ) -> EnvelopeClient:
     return EnvelopeClient(*keys, suite=suite, cache=cache, on_event=on_event, require_all=require_all)

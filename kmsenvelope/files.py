@@ -96,7 +96,12 @@ class NoSink:
 
 
 def refuse_same_file(source: PathLike, destination: PathLike) -> None:
-    """Raise ``ValueError`` if both paths name one file."""
+    """Raise ``ValueError`` if both paths name one file, ``TypeError`` for what is no path."""
+    for path in (source, destination):
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise TypeError(
+                f"source and destination are paths, not {type(path).__name__}: client.open takes open files"
+            )
     try:
         same = os.path.samefile(source, destination)
     except FileNotFoundError:

@@ -233,16 +233,26 @@ class KeySet:
 
 def check_keys(keys: Sequence[Any], limit: int = MAX_RECIPIENTS) -> None:
     """Raise ``TypeError`` or ``ValueError`` unless these are the keys of an envelope, see ``KeySet``."""
+    if isinstance(keys, str | Wrapper | Opener):
+        raise TypeError(f"keys is a list of keys, not one {type(keys).__name__}: write [key]")
     if not keys:
         raise ValueError("give at least one key, e.g. kms.key(key_id)")
     for key in keys:
         if not isinstance(key, Wrapper | Opener):
-            raise TypeError(f"{type(key).__name__} is not a key: give kms.key(key_id) or a PublicKey")
+            raise TypeError(f"{type(key).__name__} is not a key: {_what_to_give(key)}")
     if len(keys) > limit:
         raise ValueError(f"an envelope has at most {limit} recipients, not {len(keys)}")
     for one, other in combinations(keys, 2):
         if same_key(one, other):
             raise ValueError(f"the same key is given twice: {one}")
+
+
+def _what_to_give(wrong: object) -> str:
+    if isinstance(wrong, str):
+        return "give kms.key(key_id) or a PublicKey; connect() takes key addresses"
+    if isinstance(wrong, list | tuple | set | frozenset):
+        return "give the keys themselves, as in EnvelopeClient(*keys)"
+    return "give kms.key(key_id) or a PublicKey"
 
 
 def same_key(one: Any, other: Any) -> bool:

@@ -67,7 +67,7 @@ def test_without_overwrite_an_existing_file_is_refused_at_once(
     tmp_path: Path, kind: type[AtomicFile]
 ) -> None:
     (tmp_path / "out").write_bytes(b"old")
-    with pytest.raises(FileExistsError, match="allow overwriting"):
+    with pytest.raises(FileExistsError, match="overwrite=True"):
         kind(tmp_path / "out", overwrite=False)
     assert names(tmp_path) == ["out"]
 

@@ -139,7 +139,7 @@ def left(folder: Path) -> list[str]:
 
 def test_destination_exists(client: EnvelopeClient, folder: Path) -> None:
     (folder / "out").write_bytes(b"old")
-    with pytest.raises(FileExistsError, match="allow overwriting"):
+    with pytest.raises(FileExistsError, match="overwrite=True"):
         client.encrypt_file(folder / "plain", folder / "out")
     assert (folder / "out").read_bytes() == b"old"
     client.encrypt_file(folder / "plain", folder / "out", overwrite=True)
@@ -289,6 +289,31 @@ except OSError as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
     assert left(folder) == ["plain"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_NPROC for threads")
+def test_a_process_that_may_start_no_thread_does_it_with_one() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "plain").write_bytes(text(SIZE))
+        script = f"""
+import os, resource, threading
+from kmsenvelope import EnvelopeClient, LocalKms
+kms = LocalKms()
+client = EnvelopeClient(kms.key(kms.create_key("demo")))
+client.encrypt(b"warm")
+if os.geteuid() == 0:  # whom the limit does not bind
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    client.encrypt_file({str(folder / "plain")!r}, {str(folder / "out")!r})
+    client.decrypt_file({str(folder / "out")!r}, {str(folder / "back")!r})
+"""
+        subprocess.run([sys.executable, "-c", script], check=True)
+        assert (folder / "back").read_bytes() == text(SIZE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

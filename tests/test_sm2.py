@@ -292,4 +292,4 @@ def test_without_gmssl_the_error_names_the_extra() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     ).stdout
-    assert re.search(r"pip install kmsenvelope\[gm\]", printed)
+    assert re.search(r"pip install 'kmsenvelope\[gm\]'", printed)

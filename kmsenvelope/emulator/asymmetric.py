@@ -57,10 +57,15 @@ def is_offered(call: Call, usage: str) -> bool:
     return usage == ENCRYPT_DECRYPT or usage in _ASYMMETRIC
 
 
+def _why_not(usage: str) -> str:
+    missing = usage in _SM2 and importlib.util.find_spec("gmssl") is None
+    return ": SM2 needs the gm extra, pip install 'kmsenvelope[gm]'" if missing else ""
+
+
 def check_usage_offered(call: Call, usage: str) -> None:
     """Raises ``EngineError`` if the region has no keys of this usage."""
     if not is_offered(call, usage):
-        raise EngineError(e.USAGE_NOT_HERE, f"{usage} is not offered in {call.region}")
+        raise EngineError(e.USAGE_NOT_HERE, f"{usage} is not offered in {call.region}{_why_not(usage)}")
 
 
 def new_key_pair(usage: str) -> tuple[bytes, bytes]:

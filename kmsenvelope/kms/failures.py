@@ -82,17 +82,19 @@ _ADVICE = {
     "AuthFailure.SignatureFailure": "check the secret key",
     "AuthFailure.TokenFailure": "get new temporary credentials: the token is wrong or has expired",
     "AuthFailure.UnauthorizedOperation": "ask for the permission in CAM",
-    "FailedOperation.DecryptError": "the ciphertext was not made for this key with this algorithm",
+    "FailedOperation.DecryptError": "use the key and the algorithm that it was encrypted for",
     "InvalidParameter.DecryptMaterialError": "wrap the material with the latest public key and token, "
     "under the same algorithm",
     "InvalidParameterValue.AliasAlreadyExists": "choose another alias, or use the key that has it",
-    "InvalidParameterValue.InvalidCiphertext": "it was made in another account or region, with another "
-    "encryption context, or is damaged",
-    "InvalidParameterValue.InvalidKeyUsage": "this key was created for another usage",
+    "InvalidParameterValue.InvalidCiphertext": "give the encryption context of then, and check account and "
+    "region; else it is damaged",
+    "InvalidParameterValue.InvalidKeyUsage": "take a key of the right usage: an RSA or SM2 key encrypts "
+    "through kms.public_key(key_id), a symmetric key has no public half",
     "InvalidParameterValue.MaterialNotMatch": "a key only ever takes the material that it was first given",
     "RequestLimitExceeded.RotateRateLimited": "a key can be rotated once in 24 hours",
     "ResourceUnavailable.CmkArchived": "cancel the archiving (CancelKeyArchive) to encrypt with it again",
-    "ResourceUnavailable.CmkDisabled": "enable the key (EnableKey)",
+    "ResourceUnavailable.CmkDisabled": "enable the key (EnableKey), import the material that it waits "
+    "for, or cancel its deletion",
     "ResourceUnavailable.CmkNotFound": "check the key id and the region",
     "ResourceUnavailable.CmkStateNotSupport": "the key's state does not allow it: see DescribeKey",
     "ResourceUnavailable.KeyPendingDelete": "cancel the deletion (CancelKeyDeletion) while there is time",

@@ -14,7 +14,7 @@ def read_pem(text: str | bytes, *, private: bool) -> tuple[str, bytes]:
         text = bytes(text).decode("ascii", "replace")
     elif not isinstance(text, str):
         raise TypeError(f"a PEM key is str or bytes, not {type(text).__name__}")
-    blocks = [(label, body) for label, body in _BLOCK.findall(text) if label != "EC PARAMETERS"]
+    blocks = [(label, body) for label, body in _BLOCK.findall(text) if not label.endswith(" PARAMETERS")]
     if not blocks:
         raise ValueError("not a PEM key: there is no -----BEGIN ...----- block")
     if len(blocks) > 1:

@@ -294,7 +294,7 @@ def _curve() -> Any:
     try:
         from gmssl.sm2 import CryptSM2
     except ImportError:
-        raise ImportError("SM2 needs the gm extra: pip install kmsenvelope[gm]") from None
+        raise ImportError("SM2 needs the gm extra: pip install 'kmsenvelope[gm]'") from None
     return CryptSM2(private_key="", public_key="")
 
 

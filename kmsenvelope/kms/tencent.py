@@ -203,6 +203,8 @@ def _service_error(error: Any) -> ServiceError:
         message = _SERVER_ERROR
     if code == "ClientNetworkError":
         message = f"no answer: {message}"
+        if "WRONG_VERSION_NUMBER" in message:
+            message += "; the endpoint does not speak TLS: write http:// before that of an emulator"
     return ServiceError(code, str(message), error.requestId)
 
 
