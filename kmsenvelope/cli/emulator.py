@@ -9,7 +9,9 @@ import typer
 
 
 def emulator(
-    port: Annotated[int, typer.Option("--port", metavar="PORT", help="0 takes a free one.")] = 8440,
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 8440,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     data: Annotated[
         str | None,

@@ -142,6 +142,8 @@ def _advice(error: BaseException) -> str:
         return "; get the whole file"
     if isinstance(error, AuthenticationError):
         return "; if --aad is right, get an undamaged copy"
+    if isinstance(error, KmsError) and error.code == "WrongPassphrase":
+        return "; KMSENVELOPE_PASSPHRASE holds the passphrase"
     if isinstance(error, NoUsableKey) and all(why == "no key of this client" for _, why in error.reasons):
         return "; give one of its keys with --key"
     return ""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kmsenvelope.addresses import KeyAddress
+from kmsenvelope.header import MAGIC
 
 from .exits import UsageError
 from .options import ContextOption, ForceOption, OneKeyOption, context_of, one_key_address
@@ -55,7 +56,9 @@ def decrypt(
     """Decrypt what 'secret encrypt' made, given the same context. --key says which KMS to ask."""
     address = KeyAddress.parse(one_key_address(key))
     pairs = context_of(context)
-    text = read_small(source, _MAX_BLOB, "an encrypted secret").strip()
+    text = _read_blob(source)
+    if text.startswith(MAGIC):
+        raise UsageError("SRC is an envelope: use 'kmsenvelope decrypt'")
     try:
         blob = text.decode("ascii")
     except UnicodeDecodeError:
@@ -65,6 +68,13 @@ def decrypt(
     with open_key(address) as opened:
         secret = opened.kms.decrypt(blob, pairs)
     write_small(destination, secret, force=force)
+
+
+def _read_blob(source: str) -> bytes:
+    try:
+        return read_small(source, _MAX_BLOB, "an encrypted secret").strip()
+    except UsageError as error:
+        raise UsageError(f"{error}: an envelope is opened by 'kmsenvelope decrypt'") from None
 
 
 def _read(source: str) -> bytes:
