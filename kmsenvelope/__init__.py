@@ -5,7 +5,7 @@ blob = client.encrypt(b"...", context={"tenant": "42"})
 """
 
 from .client import EnvelopeClient
-from .datakeys import CachePolicy
+from .datakeys import CacheEvent, CachePolicy
 from .errors import (
     AuthenticationError,
     ContextMismatch,
@@ -17,6 +17,7 @@ from .errors import (
     KmsThrottled,
     KmsUnavailable,
     NoUsableKey,
+    RecipientSkipped,
     TruncatedError,
 )
 from .header import Header, Recipient
@@ -27,6 +28,7 @@ from .kms.public import PublicKey
 from .kms.retry import Retry
 from .kms.service import Kms
 from .kms.tencent import TencentKms
+from .rewrapfile import RewrapResult
 from .shortcuts import connect, decrypt_file, encrypt_file, inspect
 from .streams import DecryptingReader, EncryptingWriter
 from .suites import Suite
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",
+    "CacheEvent",
     "CachePolicy",
     "ContextMismatch",
     "DecryptingReader",
@@ -55,7 +58,9 @@ __all__ = [
     "PrivateKey",
     "PublicKey",
     "Recipient",
+    "RecipientSkipped",
     "Retry",
+    "RewrapResult",
     "Suite",
     "TencentKms",
     "TruncatedError",
