@@ -54,9 +54,13 @@ class Header:
     recipients: tuple[Recipient, ...]
     context_json: str | None = None
 
-    @cached_property
+    @property
     def context(self) -> dict[str, str]:
-        """The encryption context, empty if there is none."""
+        """The encryption context, empty if there is none. The caller's own copy: headers are shared."""
+        return self._pairs.copy()
+
+    @cached_property
+    def _pairs(self) -> dict[str, str]:
         return decode_context(self.context_json) if self.context_json is not None else {}
 
     def encode(self, *, room: int = 0) -> bytes:

@@ -150,3 +150,9 @@ def test_encoding_refuses_what_is_over_the_limit() -> None:
 def test_an_unknown_suite_is_a_value_error_that_lists_the_known_ones(name: object) -> None:
     with pytest.raises(ValueError, match="choose one of AES-256-GCM, AES-128-GCM, SM4-GCM"):
         Suite(name)
+
+
+def test_a_change_to_the_context_of_one_header_is_seen_by_no_other() -> None:
+    encoded = Header(Suite.AES_256_GCM, (Recipient("local", "k", "w"),), '{"a":"b"}').encode()
+    decode_header(encoded)[0].context["c"] = "d"
+    assert decode_header(encoded)[0].context == {"a": "b"}
