@@ -31,7 +31,9 @@ class SourceFile:
         status = os.fstat(self.fd)
         if stat.S_ISDIR(status.st_mode):
             self.close()
-            raise IsADirectoryError(errno.EISDIR, "the source is a folder; archive it first", os.fspath(path))
+            raise IsADirectoryError(
+                errno.EISDIR, "the source is a folder; name its files, or archive it first", os.fspath(path)
+            )
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self.taken = 0
         self.ended = False

@@ -99,7 +99,7 @@ KEYS: list[Mistake] = [
     ("twice", lambda w: EnvelopeClient(w.key, w.key), ValueError, "given twice"),
     ("an RSA CMK", lambda w: EnvelopeClient(w.rsa).encrypt(b""), KmsError, "kms.public_key"),
     ("unknown alias", lambda w: EnvelopeClient(w.kms.key("dmeo")).encrypt(b""), KeyUnavailable, "dmeo"),
-    ("no alias", lambda w: w.kms.key(""), ValueError, "alias"),
+    ("no alias", lambda w: w.kms.key("my key"), ValueError, "'my key' is not a name"),
     ("a taken alias", lambda w: w.kms.create_key("demo"), KmsError, "choose another"),
     ("a suite", lambda w: EnvelopeClient(w.key, suite="AES"), ValueError, "SM4-GCM"),
     ("a cache", lambda w: EnvelopeClient(w.key, cache=300), TypeError, "CachePolicy"),  # type: ignore[arg-type]

@@ -143,7 +143,7 @@ def _advice(error: BaseException) -> str:
     if isinstance(error, AuthenticationError):
         return "; if --aad is right, get an undamaged copy"
     if isinstance(error, KmsError) and error.code == "WrongPassphrase":
-        return "; KMSENVELOPE_PASSPHRASE holds the passphrase"
+        return "; it is taken from KMSENVELOPE_PASSPHRASE"
     if isinstance(error, NoUsableKey) and all(why == "no key of this client" for _, why in error.reasons):
         return "; give one of its keys with --key"
     return ""

@@ -22,7 +22,8 @@ def check_alias(alias: str) -> str:
         raise TypeError(f"alias must be str, not {type(alias).__name__}")
     if not _ALIAS.fullmatch(alias):
         raise ValueError(
-            "an alias has 1 to 60 letters, digits, '-' and '_', and starts with a letter or digit"
+            f"{alias[:80]!r} is not a name for a key: an alias has 1 to 60 letters, digits, '-' and '_', "
+            "and starts with a letter or digit"
         )
     return alias
 
