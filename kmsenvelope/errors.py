@@ -53,12 +53,21 @@ class ContextMismatch(EnvelopeError):
 class NoUsableKey(EnvelopeError):
     """No recipient of the envelope could be unwrapped with the keys of this client.
 
-    ``reasons`` has one ``(recipient, why)`` pair of strings for each recipient, in header order.
+    ``reasons`` has one ``(recipient, why)`` pair of strings for each recipient, in header order, and
+    ``errors`` the ``KmsError`` of each call that failed. ``retryable``: one of them may succeed later.
     """
 
-    def __init__(self, message: str, reasons: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(message, tuple(reasons))
+    def __init__(
+        self, message: str, reasons: Sequence[tuple[str, str]] = (), errors: Sequence[KmsError] = ()
+    ) -> None:
+        super().__init__(message, tuple(reasons), tuple(errors))
         self.reasons = tuple(reasons)
+        self.errors = tuple(errors)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later: a KMS was throttled or did not answer."""
+        return any(error.retryable for error in self.errors)
 
     def __str__(self) -> str:
         lines = [str(self.args[0]), *(f"{recipient}: {why}" for recipient, why in self.reasons)]

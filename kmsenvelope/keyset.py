@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 Observer = Callable[[str, str, Exception | None, float], None]
 """Told of each call to a key: action, key id, error or ``None``, seconds."""
 
+Reason = str | KmsError | AuthenticationError
+"""Why a recipient could not be unwrapped. Errors are kept without their traceback, whose frames hold more."""
+
 PATIENCE = 1.0
 """Seconds that a key gets to open an envelope before the next one is asked as well."""
 
@@ -125,7 +128,7 @@ class KeySet:
         When a key fails, or gives no answer for ``patience`` seconds, the next one is asked too. Raises
         ``NoUsableKey`` with the reason for each recipient.
         """
-        reasons: list[list[str]] = [[] for _ in header.recipients]
+        reasons: list[list[Reason]] = [[] for _ in header.recipients]
         attempts = [
             partial(_unwrap, key, header, number, reasons, observe)
             for key, number in self._candidates(header.recipients, reasons)
@@ -133,7 +136,8 @@ class KeySet:
         opened = Race(attempts, self._patience, lambda late: wipe(late[0]) if late else None).run()
         if opened is not None:
             return opened
-        raise NoUsableKey(self._refusal(), self._reasons_by_name(header.recipients, reasons))
+        failed = [why for each in reasons for why in each if isinstance(why, KmsError)]
+        raise NoUsableKey(self._refusal(), self._reasons_by_name(header.recipients, reasons), failed)
 
     def openers_of(self, recipient: Recipient) -> list[Opener]:
         """The keys that open ``recipient``, in their order. Raises ``KmsError`` for an alias not found."""
@@ -186,7 +190,7 @@ class KeySet:
         warnings.warn(RecipientSkipped(f"new envelopes cannot be opened by {name}: {error}"), stacklevel=2)
 
     def _candidates(
-        self, recipients: Sequence[Recipient], reasons: list[list[str]]
+        self, recipients: Sequence[Recipient], reasons: list[list[Reason]]
     ) -> list[tuple[Opener, int]]:
         """Which key may open which recipient, in the order to try them: each key names a recipient once."""
         found: list[tuple[Opener, int]] = []
@@ -199,7 +203,7 @@ class KeySet:
                     if not key.opens(recipient):
                         continue
                 except KmsError as error:
-                    reasons[number].append(str(error))
+                    reasons[number].append(error.with_traceback(None))
                     continue
                 if str(recipient) in names:
                     reasons[number].append("the header names this key twice, and it is asked once")
@@ -214,13 +218,13 @@ class KeySet:
         return "a client of public keys can only encrypt: give the CMK or the private key to open"
 
     def _reasons_by_name(
-        self, recipients: Sequence[Recipient], reasons: Sequence[Sequence[str]]
+        self, recipients: Sequence[Recipient], reasons: Sequence[Sequence[Reason]]
     ) -> tuple[tuple[str, str], ...]:
         only_public = {str(key) for key in self.keys if not isinstance(key, Opener)}
         return tuple(
             (
                 str(recipient),
-                ", then ".join(why)
+                ", then ".join(map(str, why))
                 or (
                     "only its public key was given"
                     if str(recipient) in only_public
@@ -318,7 +322,7 @@ def rewrap_observed(
 
 
 def _unwrap(
-    key: Opener, header: Header, number: int, reasons: list[list[str]], observe: Observer
+    key: Opener, header: Header, number: int, reasons: list[list[Reason]], observe: Observer
 ) -> tuple[bytearray, Recipient] | None:
     """The DEK by one key, or ``None`` and a reason why not."""
     recipient = header.recipients[number]
@@ -326,7 +330,7 @@ def _unwrap(
         with _Observed(observe, _unwrap_action(recipient), recipient, by=key):
             dek = key.unwrap(recipient, header.context_json)
     except (KmsError, AuthenticationError) as error:
-        reasons[number].append(str(error))
+        reasons[number].append(error.with_traceback(None))
         return None
     if len(dek) == header.suite.key_size:
         return dek, recipient

@@ -218,7 +218,8 @@ class Rewrap:
     def _prove_one(self, header: Header, kept: Sequence[Recipient]) -> Header:
         """A header of one recipient that stays and opens. Raises ``NoUsableKey`` if none is seen to."""
         with self._reading.for_reading(header) as lease:
-            reasons = []
+            reasons: list[tuple[str, str]] = []
+            errors: list[KmsError] = []
             for one in kept:
                 try:
                     if self._holds(_alone(header, one), lease.dek):
@@ -226,7 +227,8 @@ class Rewrap:
                     reasons.append((str(one), "opens to another DEK"))
                 except NoUsableKey as error:
                     reasons += error.reasons
-        raise NoUsableKey("no key that would be left is seen to open the envelope", reasons)
+                    errors += error.errors
+        raise NoUsableKey("no key that would be left is seen to open the envelope", reasons, errors)
 
     def _holds(self, header: Header, dek: bytes | bytearray) -> bool:
         with self._proving.for_reading(header) as lease:

@@ -24,11 +24,14 @@ from kmsenvelope import (
     NoUsableKey,
     PrivateKey,
     PublicKey,
+    Retry,
     TencentKms,
     connect,
     encrypt_file,
     inspect,
 )
+from kmsenvelope.cli.exits import code_of
+from kmsenvelope.testing import FakeKms
 
 
 class World:
@@ -199,3 +202,28 @@ def test_a_failed_writer_leaves_no_file(world: World) -> None:
     with pytest.raises(TypeError), world.client.open("out", "wb") as file:
         file.write("text")  # type: ignore[arg-type]
     assert not Path("out").exists()
+
+
+def test_a_kms_that_fails_is_told_from_a_key_that_does_not_fit(world: World) -> None:
+    kms = FakeKms(retry=Retry(deadline=0))
+    key = kms.key(kms.create_key("demo"))
+    blob = EnvelopeClient(key).encrypt(b"data")
+    for fault, retryable, exit_code in (("throttle", True, 6), ("expired_credentials", False, 6)):
+        kms.faults.add(fault)
+        with pytest.raises(NoUsableKey) as caught:
+            EnvelopeClient(key).decrypt(blob)
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (caught.value.retryable, again.retryable, str(again)) == (
+            retryable,
+            retryable,
+            str(caught.value),
+        )
+        assert code_of(caught.value) == exit_code
+        assert [error.action for error in caught.value.errors] == ["Decrypt"]
+        assert caught.value.errors[0].__traceback__ is None
+    kms.call("DisableKey", {"KeyId": key.key_id})
+    for reader, errors in ((EnvelopeClient(key), 1), (world.client, 0)):
+        with pytest.raises(NoUsableKey) as caught:
+            reader.decrypt(blob)
+        assert (caught.value.retryable, code_of(caught.value)) == (False, 5)
+        assert len(caught.value.errors) == errors

@@ -21,7 +21,10 @@ from kmsenvelope.errors import (
     ContextMismatch,
     FormatError,
     KeyUnavailable,
+    KmsAccessDenied,
     KmsError,
+    KmsThrottled,
+    KmsUnavailable,
     NoUsableKey,
     TruncatedError,
 )
@@ -38,6 +41,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
 
+_NOT_ASKED = (KmsAccessDenied, KmsThrottled, KmsUnavailable)
 _ENVELOPE_FAULTS = (FormatError, AuthenticationError, ContextMismatch, NoUsableKey)
 
 
@@ -60,7 +64,9 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code for ``error``."""
+    """The exit code for ``error``. That a KMS could not be asked is its failure, not the key's."""
+    if isinstance(error, NoUsableKey) and any(isinstance(each, _NOT_ASKED) for each in error.errors):
+        return KMS
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
