@@ -22,11 +22,30 @@ from cryptography.cobblestone import Cobblestone256Encryptor
 from files import make_file
 
 from kmsenvelope import pump
-from kmsenvelope.blocks import sealing
-from kmsenvelope.files import SourceFile, write_at
+from kmsenvelope.blocks import Body, sealing
+from kmsenvelope.chunked import CHUNK, SEALED, ChunkCipher, derive, sealed_size
+from kmsenvelope.files import SourceFile, TargetFile
+from kmsenvelope.reserve import reserve
 from kmsenvelope.suites import Suite
 
 KEY = bytes(32)
+
+
+class OwnCiphers:
+    """A ``Body`` whose threads each seal AES chunks with a cipher of their own, in any order."""
+
+    takes, gives, in_order = CHUNK, SEALED, False
+
+    def __init__(self) -> None:
+        self._keys = derive(Suite.AES_256_GCM, KEY, bytes(24), b"")
+
+    def worker(self) -> Callable[..., int]:
+        return ChunkCipher(Suite.AES_256_GCM, self._keys).seal_run
+
+    def last(self, index: int, rest: bytes) -> bytes:
+        out = bytearray(len(rest) + SEALED - CHUNK)
+        self.worker()(index, rest, out)
+        return bytes(out)
 
 
 class Stages:
@@ -73,9 +92,9 @@ class Stages:
         os.close(fd)
 
     def write_reserved(self) -> None:
-        """``fallocate`` first."""
+        """As the package does it: ``fallocate`` first."""
         with self.out.open("wb", buffering=0) as writer:
-            os.posix_fallocate(writer.fileno(), 0, self.size)
+            reserve(writer.fileno(), self.size)
             for _ in range(self.size // MIB):
                 writer.write(self.block)
 
@@ -108,13 +127,14 @@ class Stages:
             thread.join()
             writer.write(cipher.finalize())
 
-    def pump(self, threads: int, run: int = 64) -> None:
-        prefix, body = sealing(Suite.AES_256_GCM, KEY, b"")
+    def pump(self, threads: int, run: int = 64, body: Body | None = None, *, room: bool = True) -> None:
+        prefix, in_order = sealing(Suite.AES_256_GCM, KEY, b"")
         with SourceFile(self.plain) as source, self.out.open("wb", buffering=0) as writer:
             writer.write(prefix)
-            target = write_at(writer.fileno(), len(prefix))
-            work = pump.Pump(source, body, target, lambda: None, threads=threads, run=run)
-            work.run()
+            target = TargetFile(writer.fileno(), len(prefix))
+            if room:
+                target.reserve(sealed_size(self.size))
+            pump.Pump(source, body or in_order, target.write, lambda: None, threads=threads, run=run).run()
 
     def all(self) -> dict[str, Callable[[], None]]:
         return {
@@ -128,11 +148,13 @@ class Stages:
             "all on one thread": self.one_thread,
             "writer thread behind a queue, 3 buffers": self.queue,
             "writer thread behind a queue, 6 buffers": lambda: self.queue(6),
-            "pump, 1 thread": lambda: self.pump(1),
+            "pump, 2 threads, no fallocate": lambda: self.pump(2, room=False),
+            "pump, 1 thread (used on 1 core)": lambda: self.pump(1),
             "pump, 2 threads (used)": lambda: self.pump(2),
             "pump, 3 threads": lambda: self.pump(3),
             "pump, 2 threads, blocks of 256 KiB": lambda: self.pump(2, 16),
             "pump, 2 threads, blocks of 4 MiB": lambda: self.pump(2, 256),
+            "pump, 2 threads, a cipher each": lambda: self.pump(2, body=OwnCiphers()),
         }
 
 

@@ -26,7 +26,7 @@ from .chunked import (
 from .context import encode_context
 from .datakeys import CacheEvent, CachePolicy, DataKeys
 from .errors import AuthenticationError, ContextMismatch, EnvelopeError, KmsError, TruncatedError
-from .files import FdSink, Progress, SourceFile, open_file, refuse_same_file, seal_file, write_at
+from .files import FdSink, Progress, SourceFile, TargetFile, open_file, refuse_same_file, seal_file
 from .header import Header, add_room, decode_header, header_bytes, read_header
 from .journal import settled_header
 from .keyset import Key, KeySet
@@ -193,7 +193,7 @@ class EnvelopeClient:
                 prefix, body = sealing(self._suite, lease.dek, bound)
             start = add_room(lease.header, header_room) + prefix
             write_all(FdSink(target.fd), start)
-            seal_file(reader, write_at(target.fd, len(start)), body, progress, lease.charge)
+            seal_file(reader, TargetFile(target.fd, len(start)), body, progress, lease.charge)
             target.commit()
             return lease.header_value
 
@@ -375,7 +375,7 @@ class EnvelopeClient:
     ) -> Header:
         with SourceFile(path) as reader:
             header, body = self._begin(reader, path, context, aad, opening)
-            open_file(reader, None if fd is None else write_at(fd), body, progress)
+            open_file(reader, None if fd is None else TargetFile(fd), body, progress)
             return header
 
     def _begin(

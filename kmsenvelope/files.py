@@ -12,9 +12,10 @@ from cryptography.exceptions import InvalidTag
 
 from .atomic import PathLike
 from .blocks import Body
-from .chunked import BODY_PREFIX, plain_size
+from .chunked import BODY_PREFIX, plain_size, sealed_size
 from .errors import AuthenticationError
-from .pump import Pump, WriteAt
+from .pump import Pump
+from .reserve import reserve
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes done and the total (None if unknown), in bytes of the source."""
@@ -97,6 +98,30 @@ class NoSink:
         return len(data)
 
 
+class TargetFile:
+    """A file descriptor that somebody else closes, written from any thread at places from ``start``."""
+
+    def __init__(self, fd: int, start: int = 0) -> None:
+        self._fd = fd
+        self._start = start
+
+    def reserve(self, size: int) -> None:
+        """Set space aside for ``size`` bytes."""
+        reserve(self._fd, self._start + size)
+
+    def trim(self) -> None:
+        """Give back what was set aside and not used."""
+        os.ftruncate(self._fd, os.fstat(self._fd).st_size)
+
+    def write(self, data: bytes | memoryview, offset: int) -> None:
+        """Write all of ``data`` at ``offset``."""
+        offset += self._start
+        while data:
+            taken = os.pwrite(self._fd, data, offset)
+            data = memoryview(data)[taken:]
+            offset += taken
+
+
 def refuse_same_file(source: PathLike, destination: PathLike) -> None:
     """Raise ``ValueError`` if both paths name one file, ``TypeError`` for what is no path."""
     for path in (source, destination):
@@ -114,7 +139,7 @@ def refuse_same_file(source: PathLike, destination: PathLike) -> None:
 
 def seal_file(
     source: SourceFile,
-    write: WriteAt,
+    target: TargetFile,
     body: Body,
     progress: Progress | None,
     charge: Callable[[int], None],
@@ -130,38 +155,31 @@ def seal_file(
         if progress is not None:
             progress(taken, source.size)
 
-    Pump(source, body, write, report).run()
+    if source.size is not None:
+        target.reserve(sealed_size(source.size) - BODY_PREFIX)
+    Pump(source, body, target.write, report).run()
+    if source.size is not None and source.taken < source.size:  # it shrank meanwhile
+        target.trim()
 
 
-def open_file(source: SourceFile, write: WriteAt | None, body: Body, progress: Progress | None) -> None:
-    """Open the chunks that are the rest of ``source``; without ``write`` they are only verified.
+def open_file(source: SourceFile, target: TargetFile | None, body: Body, progress: Progress | None) -> None:
+    """Open the chunks that are the rest of ``source``; without ``target`` they are only verified.
 
     Raises ``AuthenticationError`` or ``TruncatedError``; what was written then is authentic, but not all.
     """
     start = source.taken - BODY_PREFIX
     if source.size is not None:
-        plain_size(source.size - start)
+        size = plain_size(source.size - start)
+        if target is not None:
+            target.reserve(size)
 
     def report() -> None:
         if progress is not None:
             progress(source.taken, source.size)
 
     try:
-        Pump(source, body, write, report).run()
+        Pump(source, body, None if target is None else target.write, report).run()
     except InvalidTag:
         if source.ended:
             plain_size(source.taken - start)
         raise AuthenticationError from None
-
-
-def write_at(fd: int, start: int = 0) -> WriteAt:
-    """What writes to ``fd``, its offsets counted from ``start``."""
-
-    def write(data: bytes | memoryview, offset: int) -> None:
-        offset += start
-        while data:
-            taken = os.pwrite(fd, data, offset)
-            data = memoryview(data)[taken:]
-            offset += taken
-
-    return write

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from kmsenvelope.atomic import AtomicFile
-from kmsenvelope.chunked import CHUNK, sealed_size
+from kmsenvelope.blocks import sealing
+from kmsenvelope.chunked import CHUNK, Decryptor, sealed_size
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import (
     AuthenticationError,
@@ -28,8 +29,10 @@ from kmsenvelope.errors import (
     NoUsableKey,
     TruncatedError,
 )
+from kmsenvelope.files import SourceFile, TargetFile, seal_file
 from kmsenvelope.kms.local import LocalKms
 from kmsenvelope.pump import RUN
+from kmsenvelope.reserve import SMALLEST, reserve
 from kmsenvelope.shortcuts import connect, decrypt_file, encrypt_file, inspect
 from kmsenvelope.suites import Suite
 
@@ -289,6 +292,44 @@ except OSError as error:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
     assert left(folder) == ["plain"]
+
+
+# Disk space is set aside before a large file is written.
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fallocate")
+def test_space_is_set_aside_without_changing_the_length(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        reserve(file.fileno(), 2 * SMALLEST)
+        status = os.fstat(file.fileno())
+    assert status.st_size == 0
+    assert status.st_blocks * 512 >= 2 * SMALLEST
+
+
+def test_where_no_space_can_be_set_aside_nothing_happens(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        reserve(file.fileno(), 1 << 60)
+        reserve(file.fileno(), SMALLEST - 1)
+        assert os.fstat(file.fileno()).st_blocks == 0
+    reader, writer = os.pipe()
+    reserve(writer, SMALLEST)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_source_that_shrinks_leaves_no_space_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(text(BLOCK))
+    suite = Suite.AES_256_GCM
+    prefix, body = sealing(suite, bytes(32), b"")
+    with SourceFile(tmp_path / "plain") as source, (tmp_path / "out").open("wb", buffering=0) as file:
+        source.size = 4 * SMALLEST
+        file.write(prefix)
+        seal_file(source, TargetFile(file.fileno(), len(prefix)), body, None, lambda size: None)
+        status = os.fstat(file.fileno())
+    assert status.st_size == sealed_size(BLOCK)
+    assert status.st_blocks * 512 < 2 * BLOCK
+    stream = Decryptor(suite, bytes(32), b"")
+    assert stream.update((tmp_path / "out").read_bytes()) + stream.finalize() == text(BLOCK)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_NPROC for threads")
