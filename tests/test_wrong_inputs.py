@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import pickle
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,3 +229,19 @@ def test_a_kms_that_fails_is_told_from_a_key_that_does_not_fit(world: World) -> 
             reader.decrypt(blob)
         assert (caught.value.retryable, code_of(caught.value)) == (False, 5)
         assert len(caught.value.errors) == errors
+
+
+@pytest.mark.parametrize(
+    ("missing", "statement", "extra"),
+    [
+        ("uvicorn", "import kmsenvelope.emulator.server", "emulator"),
+        ("typer", "from kmsenvelope.cli import main; main()", "cli"),
+    ],
+)
+def test_a_missing_extra_says_what_to_install(missing: str, statement: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; {statement}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"pip install 'kmsenvelope[{extra}]'" in done.stderr.splitlines()[-1]

@@ -42,7 +42,7 @@ ContextOption = Annotated[
         "--context",
         "-c",
         metavar="NAME=VALUE",
-        help="A pair of the encryption context: bound to the data, readable in the header; repeatable.",
+        help="A pair of the encryption context: bound to the data, and readable by everybody; repeatable.",
         show_default=False,
     ),
 ]
@@ -69,7 +69,7 @@ QuietOption = Annotated[
 ]
 ForceOption = Annotated[
     bool,
-    typer.Option("--force", "-f", help="Replace DST if it exists; write an envelope to a terminal."),
+    typer.Option("--force", "-f", help="Replace a file that exists; write an envelope to a terminal."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StoreOption = Annotated[
