@@ -1,7 +1,7 @@
 """Practice 3: whoever has the public key can encrypt; only the KMS can decrypt.
 
-docs/practices/asymmetric.md explains it. SM2 needs an extra: pip install 'kmsenvelope[gm]'. With Tencent Cloud
-KMS only `LocalKms()` changes.
+docs/practices/asymmetric.md explains it. SM2 needs an extra: pip install 'kmsenvelope[gm]'. With
+Tencent Cloud KMS only `LocalKms()` changes.
 """
 
 from __future__ import annotations
