@@ -1,19 +1,18 @@
-"""Vectors for public-key recipients: how a DEK is wrapped for RSA and SM2, and what does not unwrap."""
+"""Vectors for RSA and SM2 recipients: how a DEK is wrapped for them, and what does not unwrap."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from construction import SUITES, Message, Suite, header_json, message, seeded
+from construction import SUITES, seeded
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from vector import Json, negative, positive
+from recipient_vector import KeyPair, dek_of, opened, refuse
+from vector import Json
 
 RSA_ALG, SM2_ALG = "RSAES_OAEP_SHA_256", "SM2_C1C3C2_ASN1"
-PLAIN = b"for the owner of the private key"
 
 # GB/T 32918.5
 P = 0xFFFFFFFEFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF00000000FFFFFFFFFFFFFFFF
@@ -25,100 +24,53 @@ G = (
 Point = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class KeyPair:
-    """A private key as PKCS #8 and its public key as SubjectPublicKeyInfo, both in DER."""
-
-    alg: str
-    private: bytes
-    public: bytes
-
-    def recipient(self, wrapped: bytes | str) -> dict[str, str]:
-        """The recipient for this key, by its fingerprint."""
-        text = wrapped if isinstance(wrapped, str) else base64.b64encode(wrapped).decode()
-        fingerprint = hashlib.sha256(self.public).hexdigest()
-        return {"kms": "local-key", "key_id": fingerprint, "alg": self.alg, "wrapped": text}
-
-
 def vectors() -> Iterator[Json]:
-    """All vectors for public-key recipients."""
-    rsa_numbers = _rsa_numbers(seeded("rsa", 256))
-    rsa_pair, sm2_scalar = _rsa_pair(rsa_numbers), int.from_bytes(seeded("sm2", 32), "big") % (N - 2) + 1
+    """All vectors for RSA and SM2 recipients."""
+    rsa_pair, modulus = rsa_key()
+    sm2_scalar = int.from_bytes(seeded("sm2", 32), "big") % (N - 2) + 1
     sm2_pair, sm2_point = _sm2_pair(sm2_scalar), _multiply(sm2_scalar, G)
-    modulus = rsa_numbers[0] * rsa_numbers[1]
     for suite in SUITES:
-        yield from _opened(suite, rsa_pair, _oaep(modulus, _dek(suite)), "rsa")
-        yield from _opened(suite, sm2_pair, _der(*_sm2(sm2_point, _dek(suite))), "sm2")
+        yield from opened(suite, rsa_pair, oaep(modulus, dek_of(suite)), "rsa", "an RSA key")
+        yield from opened(suite, sm2_pair, _der(*_sm2(sm2_point, dek_of(suite))), "sm2", "an SM2 key")
     yield from _rsa_refused(rsa_pair, modulus)
     yield from _sm2_refused(sm2_pair, sm2_point)
 
 
-def _dek(suite: Suite) -> bytes:
-    return seeded(f"{suite.name}/dek", suite.key_size)
-
-
-def _with_key(vector: Json, pair: KeyPair) -> Json:
-    """The vector with the private key; only an encoder is told the DEK."""
-    if vector["expect"] != "success":
-        del vector["dek"]
-    return {**vector, "private_key": base64.b64encode(pair.private).decode()}
-
-
-def _opened(suite: Suite, pair: KeyPair, wrapped: bytes, kind: str) -> Iterator[Json]:
-    label = f"{kind}-{suite.name.lower()}"
-    context = '{"tenant":"42"}'
-    made = message(label, suite, PLAIN, context=context, text=header_json(context, [pair.recipient(wrapped)]))
-    yield _with_key(positive(label, f"a DEK wrapped for an {kind.upper()} key", made), pair)
-    others = [
-        {"kms": "tencent", "key_id": "a1", "region": "ap-guangzhou", "wrapped": "QUFB-k-QkJC-k-Q0ND"},
-        {**pair.recipient(wrapped), "alg": "ALGORITHM_OF_THE_FUTURE"},
-        pair.recipient(wrapped),
-    ]
-    made = message(f"{label}-last", suite, PLAIN, text=header_json(None, others))
-    comment = "two recipients that cannot be opened, then one that can"
-    yield _with_key(positive(f"{label}-last", comment, made), pair)
-
-
-def _refuse(name: str, comment: str, pair: KeyPair, wrapped: bytes | str, refusal: str = "") -> Json:
-    """A refused vector: by default no recipient can be opened."""
-    suite = SUITES[1]
-    made: Message = message("refused", suite, PLAIN, text=header_json(None, [pair.recipient(wrapped)]))
-    vector = _with_key(negative(name, comment, refusal or "B1", made), pair)
-    if not refusal:
-        vector["expect"] = "no-key"
-        del vector["refusal"]
-    return vector
+def rsa_key() -> tuple[KeyPair, int]:
+    """The RSA key of all vectors, and its modulus."""
+    primes = _rsa_numbers(seeded("rsa", 256))
+    return _rsa_pair(primes), primes[0] * primes[1]
 
 
 def _rsa_refused(pair: KeyPair, modulus: int) -> Iterator[Json]:
-    dek = _dek(SUITES[1])
-    good = _oaep(modulus, dek)
+    dek = dek_of(SUITES[1])
+    good = oaep(modulus, dek)
     text = base64.b64encode(good).decode()
-    other = _oaep(modulus, seeded("another dek", 16))
-    yield _refuse("rsa-other-dek", "a DEK of somebody else, rightly wrapped", pair, other, "B2")
+    other = oaep(modulus, seeded("another dek", 16))
+    yield refuse("rsa-other-dek", "a DEK of somebody else, rightly wrapped", pair, other, "B2")
     for name, comment, wrapped in (
         ("altered", "one bit altered", good[:-1] + bytes([good[-1] ^ 1])),
         ("short", "a byte missing", good[1:]),
-        ("sha-1", "OAEP with SHA-1", _oaep(modulus, dek, "sha1")),
-        ("label", "OAEP with a label", _oaep(modulus, dek, label=b"kmsenvelope")),
-        ("dek-15-bytes", "a DEK of 15 bytes", _oaep(modulus, dek[:15])),
-        ("dek-32-bytes", "a DEK zero-padded to 32 bytes", _oaep(modulus, dek + bytes(16))),
+        ("sha-1", "OAEP with SHA-1", oaep(modulus, dek, "sha1")),
+        ("label", "OAEP with a label", oaep(modulus, dek, label=b"kmsenvelope")),
+        ("dek-15-bytes", "a DEK of 15 bytes", oaep(modulus, dek[:15])),
+        ("dek-32-bytes", "a DEK zero-padded to 32 bytes", oaep(modulus, dek + bytes(16))),
     ):
-        yield _refuse(f"rsa-{name}", comment, pair, wrapped)
+        yield refuse(f"rsa-{name}", comment, pair, wrapped)
     for name, comment, changed in (
         ("not-base64", "a character that Base64 does not have", "*" + text[1:]),
         ("url-base64", "the alphabet for URLs", text.replace("+", "-").replace("/", "_")),
         ("unpadded", "Base64 without padding", text.rstrip("=")),
         ("spaced", "a space inside the Base64", text[:64] + " " + text[64:]),
     ):
-        yield _refuse(f"rsa-{name}", comment, pair, changed)
+        yield refuse(f"rsa-{name}", comment, pair, changed)
 
 
 def _sm2_refused(pair: KeyPair, point: Point) -> Iterator[Json]:
-    dek = _dek(SUITES[1])
+    dek = dek_of(SUITES[1])
     c1, c3, c2 = _sm2(point, dek)
     other = _der(*_sm2(point, seeded("another dek", 16)))
-    yield _refuse("sm2-other-dek", "a DEK of somebody else, rightly wrapped", pair, other, "B2")
+    yield refuse("sm2-other-dek", "a DEK of somebody else, rightly wrapped", pair, other, "B2")
     for name, comment, wrapped in (
         ("altered-c3", "one bit of C3 altered", _der(c1, bytes([c3[0] ^ 1]) + c3[1:], c2)),
         ("altered-c2", "one bit of C2 altered", _der(c1, c3, bytes([c2[0] ^ 1]) + c2[1:])),
@@ -128,13 +80,14 @@ def _sm2_refused(pair: KeyPair, point: Point) -> Iterator[Json]:
         ("trailing", "a byte after the SEQUENCE", _der(c1, c3, c2) + b"\x00"),
         ("dek-15-bytes", "a DEK of 15 bytes", _der(*_sm2(point, dek[:15]))),
     ):
-        yield _refuse(f"sm2-{name}", comment, pair, wrapped)
+        yield refuse(f"sm2-{name}", comment, pair, wrapped)
 
 
 # RSA: RFC 8017, sections 7.1.1 and B.2.1
 
 
-def _oaep(modulus: int, data: bytes, name: str = "sha256", label: bytes = b"") -> bytes:
+def oaep(modulus: int, data: bytes, name: str = "sha256", label: bytes = b"") -> bytes:
+    """RSAES-OAEP with a seed that depends on ``data``."""
     size, hash_size = (modulus.bit_length() + 7) // 8, hashlib.new(name).digest_size
     padding = bytes(size - len(data) - 2 * hash_size - 2)
     block = hashlib.new(name, label).digest() + padding + b"\x01" + data
