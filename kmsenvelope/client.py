@@ -30,6 +30,7 @@ from .files import FdSink, Progress, SourceFile, TargetFile, open_file, refuse_s
 from .header import Header, add_room, decode_header, header_bytes, read_header
 from .journal import settled_header
 from .keyset import Key, KeySet
+from .kms.masterkey import MasterKey
 from .rewrap import Rewraps
 from .rewrapfile import FileRewrap, RewrapResult, rewrap_all
 from .streams import DecryptingReader, EncryptingWriter, Sink, Source, read_exactly, write_all
@@ -338,8 +339,10 @@ class EnvelopeClient:
         return stats
 
     def forget(self, key_id: str) -> None:
-        """Drop and wipe every cached DEK that ``key_id`` wraps."""
-        self._datakeys.forget(key_id)
+        """Drop and wipe every cached DEK that the key wraps. It may go by the alias that it was given by."""
+        cmks = [key for key in self._keys if isinstance(key, MasterKey)]
+        for name in {key_id, *(key.key_id for key in cmks if key.goes_by(key_id))}:
+            self._datakeys.forget(name)
 
     def close(self) -> None:
         """Wipe every cached DEK. Streams already open go on."""

@@ -137,6 +137,8 @@ PLACES: list[Mistake] = [
     ("no store", lambda w: connect("local:demo"), KeyUnavailable, "keys create"),
     ("no region", lambda w: connect("tencent:guangzhou/demo"), ValueError, "ap-guangzhou"),
     ("half", lambda w: TencentKms("ap-guangzhou", secret_id="x"), ValueError, "give both"),
+    ("seconds", lambda w: TencentKms("ap-guangzhou", retry=5), TypeError, "Retry"),  # type: ignore[arg-type]
+    ("tags", lambda w: w.kms.create_key("x", tags=["a"]), TypeError, "mapping"),  # type: ignore[arg-type]
     ("not a store", lambda w: LocalKms(w.plain), KmsUnavailable, "cannot be used"),
     ("no folder", lambda w: LocalKms("no/keys.db"), FileNotFoundError, "no/keys.db"),
     ("empty passphrase", lambda w: LocalKms("new.db", passphrase=""), ValueError, "passphrase"),
@@ -245,3 +247,18 @@ def test_a_missing_extra_says_what_to_install(missing: str, statement: str, extr
     )
     assert done.returncode == 1
     assert f"pip install 'kmsenvelope[{extra}]'" in done.stderr.splitlines()[-1]
+
+
+def test_bytes_in_an_action_of_the_kms_are_a_type_error(tencent_kms: TencentKms) -> None:
+    with pytest.raises(TypeError, match=r"Encrypt: .*Base64"):
+        tencent_kms.call("Encrypt", {"KeyId": "x", "Plaintext": b"raw"})
+
+
+def test_forget_takes_the_alias_that_the_key_was_given_by(world: World) -> None:
+    client = EnvelopeClient(world.kms.key("demo"))
+    client.forget("demo")  # not looked up yet
+    client.encrypt(b"data")
+    client.forget("other")
+    assert client.stats()["held"]["encrypt"] == 1
+    client.forget("demo")
+    assert client.stats()["held"]["encrypt"] == 0

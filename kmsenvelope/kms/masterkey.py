@@ -62,6 +62,10 @@ class MasterKey:
             self._key_id = str(found["KeyId"])
         return self._key_id
 
+    def goes_by(self, name: str) -> bool:
+        """Whether it was given by this alias or key id and its key id is known. No call is made."""
+        return name == self._given and self._key_id is not None
+
     def __str__(self) -> str:
         place = f"{self.kms.name}:{self.kms.region}/" if self.kms.region else f"{self.kms.name}:"
         return place + (self._key_id or self._given)

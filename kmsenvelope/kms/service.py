@@ -41,6 +41,8 @@ class Kms:
     def __init__(
         self, transport: Transport, *, retry: Retry | None = None, protect_in_transit: bool = False
     ) -> None:
+        if not isinstance(retry, Retry | None):
+            raise TypeError(f"retry is a Retry(deadline=…), not {type(retry).__name__}")
         self._transport = transport
         self._retry = retry or Retry()
         self._transit = TransitKey() if protect_in_transit else None
@@ -167,6 +169,8 @@ class Kms:
             raise ValueError("aliases that start with 'kms-' are reserved for cloud products")
         if len(description.encode("utf-8")) > MAX_DESCRIPTION:
             raise ValueError(f"a description has at most {MAX_DESCRIPTION} bytes")
+        if not isinstance(tags, Mapping | None):
+            raise TypeError(f"tags is a mapping of names to values, not {type(tags).__name__}")
         params: dict[str, object] = {"Alias": alias, "KeyUsage": usage, "Type": 2 if external else 1}
         if description:
             params["Description"] = description

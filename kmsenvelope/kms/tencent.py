@@ -48,7 +48,10 @@ class SdkTransport:
         The client's generic call is used, not its models: those take a misspelt member without a word. No
         headers are passed, because the SDK writes into the dict that it is given.
         """
-        json.dumps(params)
+        try:
+            json.dumps(params)
+        except TypeError as error:
+            raise TypeError(f"{action}: {error}; bytes are given as Base64 text") from None
         answer, failure = self._attempt(self._client(), action, dict(params))
         if failure is not None:
             raise failure  # here, where no other exception holds on to requests and answers
