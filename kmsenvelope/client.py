@@ -154,7 +154,8 @@ class EnvelopeClient:
 
         ``file`` is a path, or any object with ``write`` or ``read``, which is left open. A path appears, or
         is replaced, only when the writer is closed; ``durable`` flushes it to the disk then. The reader seeks
-        if its source does. Wrap it in ``io.TextIOWrapper`` for text. ``header_room`` as for ``encrypt``.
+        if its source does. For text wrap it in ``io.TextIOWrapper`` and end that with ``detach()``: see
+        docs/recipes.md. ``header_room`` as for ``encrypt``.
         """
         if mode == "rb":
             return self._open_reader(file, context, aad)
