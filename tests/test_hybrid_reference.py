@@ -2,8 +2,8 @@
 
 Of long published values the SHA-256 is kept here. Their sources:
 
-* Go, ``src/crypto/mlkem/mlkem_test.go``, ``TestAccumulated``: 100 runs of ML-KEM-768 over one SHAKE-128 stream.
-  (The values of C2SP's CCTV have the same shape, but are of the draft of FIPS 203: another key generation.)
+* ``TestAccumulated`` in Go's ``src/crypto/mlkem/mlkem_test.go``: 100 runs of ML-KEM-768 over one SHAKE-128
+  stream. (C2SP's CCTV has values of the same shape, but of the draft of FIPS 203, whose keys are others.)
 * draft-connolly-cfrg-xwing-kem, ``spec/test-vectors.json``: all three.
 * draft-ietf-hpke-pq, ``test-vectors.json``: KEM 0x647a with HKDF-SHA256; the AEAD there is ChaCha20-Poly1305.
 """

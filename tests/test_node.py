@@ -145,7 +145,7 @@ def test_opens_what_the_package_writes(node: str, tmp_path: Path, suite: Suite) 
 
 def test_opens_what_the_package_wraps_for_a_public_key(node: str, tmp_path: Path) -> None:
     keys = {vector.members["private_key"]: vector.key for vector in load("recipients")}
-    assert len(keys) == 2
+    assert len(keys) == 3
     vectors = []
     for number, (text, key) in enumerate(keys.items()):
         assert isinstance(key, PrivateKey)

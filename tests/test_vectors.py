@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hybrid
 import pytest
 from cryptography import cobblestone
 from cryptography.exceptions import InvalidTag
@@ -38,6 +39,9 @@ from kmsenvelope.errors import (
     TruncatedError,
 )
 from kmsenvelope.header import decode_header
+from kmsenvelope.kms.asymmetric import HYBRID, RSA_OAEP, SM2_ASN1
+from kmsenvelope.kms.public import WRAP_PURPOSE
+from kmsenvelope.kms.xwing import XWingPrivateKey
 from kmsenvelope.suites import Suite
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "format.md"
@@ -51,6 +55,7 @@ OUTCOMES: dict[str, type[EnvelopeError]] = {
 ALL = [vector for file in FILES for vector in load(file)]
 GOOD = [vector for vector in ALL if vector.expect == "success"]
 BAD = [vector for vector in ALL if vector.expect != "success"]
+OTHER_SIZE = ("dek-15-bytes", "dek-32-bytes", "dek-empty")
 ENCODED = [vector for vector in GOOD if "salt" in vector.members]
 DERIVATIONS = document("derivation")
 
@@ -116,6 +121,34 @@ def test_the_documented_suites_are_those_of_the_package() -> None:
     assert found == [(s.id, str(s), s.aead_name, s.hash_name, s.key_size) for s in Suite]
 
 
+def test_every_documented_alg_has_vectors_that_open_and_that_do_not() -> None:
+    section = DOCUMENT.read_text("utf-8").partition("### Recipients")[2].partition("### The hybrid")[0]
+    documented = re.findall(r"^\| `([A-Z0-9_]+)` \|", section, re.MULTILINE)
+    assert documented == [RSA_OAEP, SM2_ASN1, HYBRID]
+    for vectors in (GOOD, BAD):
+        found = {recipient.alg for v in vectors if v.file == "recipients" for recipient in v.recipients}
+        assert found >= set(documented)
+
+
+def test_the_documented_hybrid_recipient_is_that_of_the_package() -> None:
+    section = DOCUMENT.read_text("utf-8").partition("### The hybrid recipient")[2].partition("## Suites")[0]
+    ids = re.findall(r"^\| (?:KEM|KDF|AEAD) \| `0x([0-9a-f]{4})`, ", section, re.MULTILINE)
+    assert "".join(ids) in section.partition('"HPKE-v1" || "HPKE" || 0x')[2][:12]
+    assert [int(number, 16) for number in ids] == [hybrid.KEM_ID, hybrid.KDF_ID, hybrid.AEAD_ID]
+    assert re.findall(r"17 bytes of ASCII `(.{17})`", section) == [WRAP_PURPOSE.decode()]
+    fields = re.findall(r"^\| ([\d ]+)(?: or [\d ]+)? \| ([\d ]+)(?: or \d+)? \| ", section, re.MULTILINE)
+    numbers = [(int(at.replace(" ", "")), int(size.replace(" ", ""))) for at, size in fields]
+    assert numbers == [(0, 1088), (1088, 32), (hybrid.ENCAPSULATED_SIZE, 16), (1136, 16)]
+    key = XWingPrivateKey.generate()
+    forms = re.findall(r"^\| .* \| ([\d ]+) \| `([0-9a-f ]+)` \|$", section, re.MULTILINE)
+    for (size, start), der in zip(forms, (key.public_key().to_der(), key.to_der()), strict=True):
+        assert len(der) == int(size.replace(" ", ""))
+        assert der.startswith(bytes.fromhex(start))
+        assert len(der) - len(bytes.fromhex(start)) in {1216, 32}
+    for suite in Suite:
+        assert len(key.public_key().encrypt(bytes(suite.key_size), WRAP_PURPOSE)) == 1136 + suite.key_size
+
+
 def test_every_suite_has_the_same_body_vectors_and_no_two_are_alike() -> None:
     names = [{vector.name for vector in ALL if vector.file == file} for file in SUITE_FILES]
     common = names[0] & names[1] & names[2]
@@ -164,6 +197,23 @@ def test_refuses_whole(vector: Vector) -> None:
     if vector.expect in {"format", "context"}:
         assert isinstance(key, GivenKey)
         assert key.unwrapped == 0
+
+
+@pytest.mark.parametrize("vector", [v for v in ALL if v.file == "recipients"], ids=str)
+def test_a_private_key_unwraps_what_was_wrapped_for_it_and_nothing_else(vector: Vector) -> None:
+    key, unwrapped = vector.key, []
+    for recipient in vector.recipients:
+        if not key.opens(recipient):
+            with pytest.raises(ValueError, match="does not open"):
+                key.unwrap(recipient, None)
+        elif vector.refusal or vector.expect == "success" or vector.name.endswith(OTHER_SIZE):
+            unwrapped.append(bytes(key.unwrap(recipient, None)))
+        else:
+            with pytest.raises(AuthenticationError, match="damaged, or was made for another key"):
+                key.unwrap(recipient, None)
+    if vector.expect == "success":
+        assert unwrapped == [vector.dek]
+    assert all((len(dek) == 16) == bool(vector.refusal) for dek in unwrapped if vector.expect != "success")
 
 
 class Pipe(io.RawIOBase):

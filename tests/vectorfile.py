@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kmsenvelope.header import Recipient
+from kmsenvelope.header import Recipient, decode_header
 from kmsenvelope.keyset import Opener
 from kmsenvelope.kms.private import PrivateKey
 
@@ -56,6 +56,11 @@ class Vector:
         return PrivateKey.from_pem(
             "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----", ""])
         )
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """The recipients in the header."""
+        return decode_header(self.data)[0].recipients
 
     @property
     def aad(self) -> bytes:

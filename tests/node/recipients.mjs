@@ -1,14 +1,19 @@
-// Opens a DEK that was wrapped for an RSA or SM2 public key. For tests: it is not constant in time.
+// Opens a DEK that was wrapped for an RSA, SM2 or hybrid public key. For tests: it is not constant in time.
 
 import { constants, createECDH, createHash, createPrivateKey, createPublicKey, ECDH, privateDecrypt } from "node:crypto";
+import { openHybrid, parseHybrid } from "./hybrid.mjs";
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-const UNWRAP = { RSAES_OAEP_SHA_256: openOaep, SM2_C1C3C2_ASN1: openSm2 };
+const UNWRAP = {
+  RSAES_OAEP_SHA_256: openOaep,
+  SM2_C1C3C2_ASN1: openSm2,
+  HPKE_MLKEM768_X25519_HKDF_SHA256_AES_256_GCM: openHybrid,
+};
 
 /** A function from a header to its DEK, by one private key (PKCS #8 in DER) that is in no KMS; null if it opens none. */
 export function unwrapWith(der) {
-  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-  const info = createPublicKey(key).export({ format: "der", type: "spki" });
+  const key = parseHybrid(der) ?? createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  const info = key.spki ?? createPublicKey(key).export({ format: "der", type: "spki" });
   const fingerprint = createHash("sha256").update(info).digest("hex");
   return ({ suite, recipients }) => {
     for (const { kms, key_id, region, alg, wrapped } of recipients) {

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import body_cases
 import header_cases
+import hybrid_cases
 import recipient_cases
 from construction import CHUNK, SUITES, Suite, context_bytes, derive, seeded
 from vector import Json, pattern
@@ -40,7 +42,7 @@ def files() -> Iterator[tuple[str, str]]:
     for suite in SUITES:
         yield f"{suite.name.lower()}.json", _document(body_cases.vectors(suite))
     yield "header.json", _document(header_cases.vectors())
-    yield "recipients.json", _document(recipient_cases.vectors())
+    yield "recipients.json", _document(chain(recipient_cases.vectors(), hybrid_cases.vectors()))
     yield "derivation.json", _document(_derivations())
 
 
