@@ -90,15 +90,12 @@ def _matrix(rho: bytes) -> list[Vector]:
 
 
 def _uniform(seed: bytes) -> Poly:
-    """Algorithm 7: in the NTT domain."""
-    size = 840
-    while True:
-        stream = hashlib.shake_128(seed).digest(size)
-        pairs = (int.from_bytes(stream[at : at + 3], "little") for at in range(0, size, 3))
-        found = [x for pair in pairs for x in (pair & 0xFFF, pair >> 12) if x < Q]
-        if len(found) >= 256:
-            return found[:256]
-        size *= 2
+    """Algorithm 7, in the NTT domain. 280 rounds are enough but once in 2**261 times: appendix B."""
+    stream = hashlib.shake_128(seed).digest(840)
+    pairs = (int.from_bytes(stream[at : at + 3], "little") for at in range(0, 840, 3))
+    found = [x for pair in pairs for x in (pair & 0xFFF, pair >> 12) if x < Q]
+    assert len(found) >= 256
+    return found[:256]
 
 
 def _noise(seed: bytes, n: int) -> Poly:
