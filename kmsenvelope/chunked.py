@@ -270,9 +270,12 @@ class Decryptor(_Stream):
         return source[take:]
 
 
+_AES_256 = Suite.AES_256_GCM  # looking up an enum's member would tell on small messages
+
+
 def encryptor(suite: Suite, dek: BytesLike, context: bytes) -> StreamCipher:
     """The stream cipher that seals a new message fastest: Cobblestone for AES, ours for SM4."""
-    if suite is Suite.AES_256_GCM:
+    if suite is _AES_256:
         return cobblestone.Cobblestone256Encryptor(dek, context)
     if suite is Suite.AES_128_GCM:
         return cobblestone.Cobblestone128Encryptor(dek, context)
@@ -281,7 +284,7 @@ def encryptor(suite: Suite, dek: BytesLike, context: bytes) -> StreamCipher:
 
 def decryptor(suite: Suite, dek: BytesLike, context: bytes) -> StreamCipher:
     """The stream cipher that opens a whole message fastest."""
-    if suite is Suite.AES_256_GCM:
+    if suite is _AES_256:
         return cobblestone.Cobblestone256Decryptor(dek, context)
     if suite is Suite.AES_128_GCM:
         return cobblestone.Cobblestone128Decryptor(dek, context)

@@ -110,10 +110,10 @@ class EnvelopeClient:
         with lease:
             header = lease.header_value
             cipher = decryptor(header.suite, lease.dek, self._bound(header, context, aad))
-        plain_size(len(body))
         try:
             return cipher.update(body) + cipher.finalize()
         except InvalidTag:
+            plain_size(len(body))  # a size that no body has is the better answer
             raise AuthenticationError from None
 
     @overload
