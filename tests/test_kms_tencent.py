@@ -173,7 +173,7 @@ def test_after_the_deadline_the_last_failure_is_raised(
     assert len(wire.seen) > 2
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://no-such-host.invalid"])
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "https://no-such-host.invalid"])
 def test_no_server_and_no_such_host_are_unavailable(endpoint: str) -> None:
     kms = TencentKms("ap-guangzhou", secret_id="a", secret_key="b", endpoint=endpoint, retry=ONCE)
     with kms, pytest.raises(KmsUnavailable) as caught:
@@ -549,3 +549,16 @@ def test_parameters_that_json_cannot_say_are_the_callers_mistake(kms: TencentKms
     for action in ("", "Encrypt; DROP", None):
         with pytest.raises(ValueError, match="action"):
             kms.call(action)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("endpoint", ["http://10.0.0.7:8440", "http://kms.example"])
+def test_plain_http_to_another_machine_is_warned_of(endpoint: str) -> None:
+    with pytest.warns(UserWarning, match="travel readably"):
+        TencentKms("ap-guangzhou", endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", [None, "kms.example", "https://kms.example", "http://127.0.0.1:8440", "http://localhost"]
+)
+def test_tls_and_this_machine_are_not_warned_of(endpoint: str | None) -> None:
+    assert TencentKms("ap-guangzhou", endpoint=endpoint).region == "ap-guangzhou"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +57,11 @@ class SdkTransport:
         if failure is not None:
             raise failure  # here, where no other exception holds on to requests and answers
         return _content(answer)
+
+    def is_readable_on_the_way(self) -> bool:
+        """Whether requests leave this machine without TLS."""
+        protocol, host = self._endpoint or ("https", "")
+        return protocol == "http" and not _LOOPBACK.fullmatch(host)
 
     def _attempt(
         self, client: Any, action: str, params: dict[str, object]
@@ -127,9 +133,9 @@ class TencentKms(Kms):
     ``~/.tencentcloud/credentials`` and for the role of the machine or pod, at the first call.
 
     ``endpoint`` is a host, such as ``kms.internal.tencentcloudapi.com`` inside the cloud, or
-    ``http://127.0.0.1:8440`` for the emulator; over plain ``http`` keys travel readably. A request gives up
-    after ``connect_timeout`` seconds without a connection or ``read_timeout`` seconds without data; ``retry``
-    says how it is repeated. Up to ``pool_size`` connections are kept open.
+    ``http://127.0.0.1:8440`` for the emulator; plain ``http`` to another machine is warned of. A request
+    gives up after ``connect_timeout`` seconds without a connection or ``read_timeout`` seconds without data;
+    ``retry`` says how it is repeated. Up to ``pool_size`` connections are kept open.
 
     With ``protect_in_transit`` data keys are delivered enciphered to an RSA-2048 key of this process, so that
     no TLS proxy or log between holds one; it does not cover ``Encrypt`` or small secrets.
@@ -164,6 +170,12 @@ class TencentKms(Kms):
             (connect_timeout, read_timeout),
             pool_size,
         )
+        if transport.is_readable_on_the_way():
+            warnings.warn(
+                f"{endpoint} is plain HTTP to another machine: data keys and small secrets travel readably. "
+                "Use https://",
+                stacklevel=2,
+            )
         super().__init__(transport, retry=retry, protect_in_transit=protect_in_transit)
 
 
