@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import warnings
@@ -73,7 +74,10 @@ class EncryptingWriter(io.BufferedWriter):
 
     ``close`` seals the last chunk; until then nothing that was written decrypts. Leaving a ``with`` block on
     an exception, ``abort``, a failed write and being dropped unclosed all leave an envelope that does not
-    decrypt, or under a path no file at all. ``header`` is the envelope's header, ``tell`` counts plaintext.
+    decrypt, or under a path no file at all. After a failed write every other one and ``close`` raise
+    ``OSError``. A wrapper that closes what it wraps, such as ``io.TextIOWrapper``, does so after an exception
+    too, and so finishes the envelope: keep this object in the ``with`` statement, and end the wrapper with
+    ``detach()``. ``header`` is the envelope's header, ``tell`` counts plaintext.
     Not seekable. Safe to share between threads as an ``io.BufferedWriter`` is: writes do not interleave.
     """
 
@@ -91,9 +95,16 @@ class EncryptingWriter(io.BufferedWriter):
         super().__init__(self._sealer, WRITE_BLOCK)
         self.header = header
 
+    def close(self) -> None:
+        """Seal the last chunk; a destination named by its path appears. Raises ``OSError``."""
+        lost = not self.closed and self._sealer.failed and not self._sealer.aborted
+        super().close()
+        if lost:
+            raise _lost()
+
     def abort(self) -> None:
         """Close without finishing the envelope; a destination named by its path is as it was before."""
-        self._sealer.poisoned = True
+        self._sealer.aborted = True
         self.close()
 
     def detach(self) -> io.RawIOBase:
@@ -120,8 +131,12 @@ class EncryptingWriter(io.BufferedWriter):
         raise TypeError("an envelope being written cannot be pickled")
 
 
+def _lost() -> OSError:
+    return OSError(errno.EIO, "an earlier write failed: this envelope is lost")
+
+
 class _Sealer(io.RawIOBase):
-    """The raw end of the writer. Once ``poisoned`` it swallows what comes and never seals the last chunk."""
+    """The raw end of the writer. Once ``aborted`` it swallows what comes and never seals the last chunk."""
 
     def __init__(
         self,
@@ -137,7 +152,8 @@ class _Sealer(io.RawIOBase):
         self._commit = commit
         self._discard = discard
         self._count = 0
-        self.poisoned = False
+        self.failed = False
+        self.aborted = False
 
     def writable(self) -> bool:
         return True
@@ -147,13 +163,15 @@ class _Sealer(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         size = len(data)
-        if self.poisoned:
+        if self.aborted:
             return size
+        if self.failed:  # io.BufferedWriter kept what is sealed already, and writes it again
+            raise _lost()
         try:
             write_all(self._sink, self._cipher.update(data))
             self._on_bytes(size)
         except BaseException:
-            self.poisoned = True
+            self.failed = True
             raise
         self._count += size
         return size
@@ -162,19 +180,19 @@ class _Sealer(io.RawIOBase):
         if self.closed:
             return
         try:
-            if not self.poisoned:
+            if not (self.aborted or self.failed):
                 write_all(self._sink, self._cipher.finalize())
                 self._commit()
         except BaseException:
-            self.poisoned = True
+            self.failed = True
             raise
         finally:
-            if self.poisoned:
+            if self.aborted or self.failed:
                 self._discard()
             super().close()
 
     def __del__(self) -> None:
-        self.poisoned = True
+        self.aborted = True
         self.close()
 
 

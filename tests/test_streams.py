@@ -28,6 +28,7 @@ from kmsenvelope.chunked import CHUNK, SEALED
 from kmsenvelope.client import EnvelopeClient
 from kmsenvelope.errors import AuthenticationError, EnvelopeError, FormatError, TruncatedError
 from kmsenvelope.kms.service import Kms
+from kmsenvelope.streams import WRITE_BLOCK
 from kmsenvelope.suites import Suite
 
 SIZES = [0, 1, 100, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 500, 9 * CHUNK - 1]
@@ -361,6 +362,38 @@ def test_after_a_failed_write_the_writer_is_dead(aes: EnvelopeClient, room: int)
             writer.write(text(2 * CHUNK))
     with pytest.raises(EnvelopeError):
         aes.decrypt(bytes(sink.data))
+
+
+class FailingOnce(io.BytesIO):
+    """Fails a write when told to, and takes the next one again."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return super().write(data)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "it failed"), BlockingIOError(11, "it failed")])
+@pytest.mark.parametrize("size", [0, 10, 10 * CHUNK])
+def test_whoever_goes_on_after_a_failed_write_is_told_by_close_at_the_latest(
+    aes: EnvelopeClient, size: int, error: OSError
+) -> None:
+    sink = FailingOnce()
+    writer = aes.open(sink, "wb")
+    sink.error = error
+    with pytest.raises(OSError, match="it failed|without blocking"):
+        writer.write(text(10 * CHUNK))
+    if size > WRITE_BLOCK:
+        with pytest.raises(OSError, match="envelope is lost"):
+            writer.write(text(size))
+    else:
+        assert writer.write(text(size)) == size  # it stays in the buffer
+    with pytest.raises(OSError, match="envelope is lost"):
+        writer.close()
+    assert writer.closed
 
 
 def test_a_failure_at_close_is_raised_and_nothing_is_committed(aes: EnvelopeClient) -> None:
