@@ -384,7 +384,7 @@ def test_whoever_goes_on_after_a_failed_write_is_told_by_close_at_the_latest(
     sink = FailingOnce()
     writer = aes.open(sink, "wb")
     sink.error = error
-    with pytest.raises(OSError, match="it failed|without blocking"):
+    with pytest.raises(OSError, match=r"it failed|without blocking"):
         writer.write(text(10 * CHUNK))
     if size > WRITE_BLOCK:
         with pytest.raises(OSError, match="envelope is lost"):
