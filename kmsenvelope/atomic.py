@@ -37,15 +37,22 @@ class AtomicFile:
         self.fd = self._open(mode)
 
     def commit(self) -> None:
-        """Give the file its name. Whatever fails, the file is discarded and the destination is as it was."""
+        """Give the file its name. Whatever fails, the file is discarded and the destination is as it was.
+
+        But if the folder cannot be flushed in the end, which ``durable`` asks for, the file has its name.
+        """
+        folder = -1
         try:
             if self._durable:
+                folder = os.open(self.path.parent, os.O_RDONLY)
                 os.fsync(self.fd)
             self._link()
-            if self._durable:
-                _sync_folder(self.path.parent)
+            if folder >= 0:
+                os.fsync(folder)
         finally:
             self.discard()
+            if folder >= 0:
+                os.close(folder)
 
     def discard(self) -> None:
         """Close and forget the file if it has no name yet. May be called again."""
@@ -62,11 +69,11 @@ class AtomicFile:
     def __exit__(self, *exc: object) -> None:
         self.discard()
 
-    def _check_destination(self) -> int:
+    def _check_destination(self) -> int | None:
         try:
             status = self.path.stat()
         except FileNotFoundError:
-            return 0o666
+            return None
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "the destination is a folder", str(self.path))
         if not stat.S_ISREG(status.st_mode):
@@ -77,24 +84,26 @@ class AtomicFile:
             raise self._exists()
         return stat.S_IMODE(status.st_mode)
 
-    def _open(self, mode: int) -> int:
+    def _open(self, mode: int | None) -> int:
         folder = self.path.parent
+        # Whoever may not read the file that is replaced must not open this one before fchmod either.
+        first = 0o666 if mode is None else 0o600
         flags = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0)
         fd = -1
         if self._no_name:
             try:
-                fd = os.open(folder, flags | os.O_TMPFILE, 0o666)
+                fd = os.open(folder, flags | os.O_TMPFILE, first)
             except OSError as error:
                 if error.errno not in _NO_TMPFILE or not folder.is_dir():
                     raise _name(error, self.path) from None
         if fd < 0:
             self._temporary = self._temporary_name()
             try:
-                fd = os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
+                fd = os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, first)
             except OSError as error:
                 self._temporary = None
                 raise _name(error, self.path) from None
-        if mode != 0o666:
+        if mode is not None:
             os.fchmod(fd, mode)
         return fd
 
@@ -122,7 +131,8 @@ class AtomicFile:
 
     def _name_it(self, name: Path) -> None:
         # linkat follows the /proc link only when CPython takes its dir_fd path.
-        folder = os.open(name.parent, os.O_RDONLY | os.O_DIRECTORY)
+        # O_PATH: a folder that may be written to need not be readable.
+        folder = os.open(name.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=folder, follow_symlinks=True)
         except FileExistsError:
@@ -131,7 +141,8 @@ class AtomicFile:
             os.close(folder)
 
     def _temporary_name(self) -> Path:
-        return self.path.with_name(f".{self.path.name[:200]}.{secrets.token_hex(6)}.kmsenvelope-tmp")
+        # 50 characters are at most 200 of the 255 bytes that a name may have.
+        return self.path.with_name(f".{self.path.name[:50]}.{secrets.token_hex(6)}.kmsenvelope-tmp")
 
     def _exists(self) -> FileExistsError:
         return FileExistsError(
@@ -141,11 +152,3 @@ class AtomicFile:
 
 def _name(error: OSError, path: Path) -> OSError:
     return type(error)(error.errno, error.strerror, str(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

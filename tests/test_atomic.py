@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,19 +42,54 @@ def test_an_exception_leaves_nothing(tmp_path: Path, kind: type[AtomicFile]) -> 
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o666])
 def test_an_existing_file_stays_until_commit_and_keeps_its_mode(
-    tmp_path: Path, kind: type[AtomicFile]
+    tmp_path: Path, kind: type[AtomicFile], mode: int
 ) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"old")
-    path.chmod(0o640)
+    path.chmod(mode)
     with kind(path, overwrite=True, durable=True) as file:
         os.write(file.fd, b"new")
         assert path.read_bytes() == b"old"
         file.commit()
     assert path.read_bytes() == b"new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == mode
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("char", ["x", "\u6570", "\U0001f511"])
+def test_a_name_may_be_as_long_as_the_file_system_allows(
+    tmp_path: Path, kind: type[AtomicFile], char: str, overwrite: bool
+) -> None:
+    path = tmp_path / (char * (255 // len(char.encode())))
+    with kind(path, overwrite=overwrite) as file:
+        file.commit()
+    assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_may_be_written_to_need_not_be_readable(
+    kind: type[AtomicFile], overwrite: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o733)
+        path = Path(folder) / "out"
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            with kind(path, overwrite=overwrite) as file:
+                file.commit()
+            with pytest.raises(PermissionError), kind(path, overwrite=True, durable=True) as file:
+                os.write(file.fd, b"it cannot be flushed")
+                file.commit()
+        finally:
+            os.seteuid(user)
+        os.chmod(folder, 0o700)
+        assert names(Path(folder)) == ["out"]
+        assert path.read_bytes() == b""
 
 
 def test_a_new_file_obeys_the_umask(tmp_path: Path, kind: type[AtomicFile]) -> None:
