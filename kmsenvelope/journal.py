@@ -128,19 +128,21 @@ def overwrite(
     step("record removed")
 
 
-def recover(path: PathLike, fd: int) -> bool:
+def recover(path: PathLike, fd: int, *, fsync: Callable[[int], None] = os.fsync) -> bool:
     """Finish a re-wrap in place that a crash has cut short; says whether there was one.
 
-    ``fd`` is open for writing, and locked. Raises ``FormatError`` for a record that is damaged.
+    ``fd`` is open for writing, and locked. Raises ``FormatError`` for a record that is damaged, ``OSError``.
     """
     where = record_path(path)
     record = _load(where, fd)
     if record is None:
         return False
     state = record.state(*_read(fd, len(record.old)))
-    if state is State.TORN:
-        _write_at(fd, record.new, 0, os.pwrite)
-        os.fsync(fd)
+    if state is not State.OTHER:
+        # Also where it reads as it should: what is read may not be on the disk yet, and after a failed flush
+        # the kernel takes it for written.
+        _write_at(fd, record.old if state is State.OLD else record.new, 0, os.pwrite)
+        fsync(fd)
     _remove(where)
     return state is not State.OTHER
 
@@ -187,12 +189,15 @@ def _load(where: Path, fd: int) -> Record | None:
         record = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:  # a symbolic link, or nothing that we may read
+        raise FormatError(f"{where} cannot be read as a recovery record: {error.strerror}") from None
     try:
         status = os.fstat(record)
         # In a folder that others may write to, only the file's owner, root or we may say what its header is.
         if not stat.S_ISREG(status.st_mode) or status.st_uid not in {os.fstat(fd).st_uid, os.geteuid(), 0}:
             raise FormatError(
-                f"{where} is no recovery record of this file's owner: look at it, and remove it"
+                f"{where} is no recovery record of this file's owner: remove it if the file beside it opens; "
+                f"else user {status.st_uid} was interrupted at a re-wrap and must finish it"
             )
         return Record.decode(os.pread(record, _MAX_RECORD + 1, 0))
     except ValueError as error:

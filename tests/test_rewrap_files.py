@@ -32,7 +32,7 @@ from kmsenvelope import (
 )
 from kmsenvelope.cli.app import app
 from kmsenvelope.header import decode_header
-from kmsenvelope.journal import Record, State, record_path, settled_header
+from kmsenvelope.journal import Record, State, record_path, recover, settled_header
 from kmsenvelope.keyset import KeySet
 from kmsenvelope.rewrap import Change, Rewrap
 from kmsenvelope.rewrapfile import BLOCK, IN_PLACE_FROM, FileRewrap, _copy, files_below
@@ -374,9 +374,24 @@ def test_a_record_that_somebody_else_may_have_planted_is_not_followed(
         client.rewrap_file(sealed, [kms.key("new")])
     record.unlink()
     record.symlink_to("somewhere")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(FormatError, match="symbolic links"):
         client.rewrap_file(sealed, [kms.key("new")])
     assert sealed.read_bytes() == raw
+
+
+@pytest.mark.parametrize("step", STEPS[1:5])
+def test_a_record_goes_only_after_what_it_is_for_was_flushed(store: Path, sealed: Path, step: str) -> None:
+    killed_at(step, store, sealed)
+
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, "the disk gave up")
+
+    with sealed.open("r+b") as file:
+        with pytest.raises(OSError, match="the disk gave up"):
+            recover(sealed, file.fileno(), fsync=broken)
+        assert record_path(sealed).exists()
+        assert recover(sealed, file.fileno())
+    assert not record_path(sealed).exists()
 
 
 def test_a_file_name_of_any_length_has_a_record(
