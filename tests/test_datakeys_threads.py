@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import Counter
@@ -187,6 +188,17 @@ def test_close_ends_the_background_thread():
     message(datakeys)
     (thread,) = set(threading.enumerate()) - before
     datakeys.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_cache_that_is_thrown_away_ends_its_background_thread():
+    before = set(threading.enumerate())
+    datakeys = DataKeys(FakeKeys(), Suite.AES_256_GCM)
+    message(datakeys)
+    (thread,) = set(threading.enumerate()) - before
+    del datakeys
+    gc.collect()
     thread.join(5)
     assert not thread.is_alive()
 

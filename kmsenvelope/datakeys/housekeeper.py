@@ -17,12 +17,12 @@ class Housekeeper:
     """One daemon thread that lives while the cache holds a DEK, and one for each renewal at work.
 
     ``sweep()`` wipes what has expired and returns the seconds to the next expiry, ``None`` when nothing is
-    left. It is held weakly: the thread does not keep the cache alive. Handing over a job never starts a
-    thread on the caller's time.
+    left. It is held weakly: the thread does not keep the cache alive, and ends with it. Handing over a job
+    never starts a thread on the caller's time.
     """
 
     def __init__(self, sweep: Callable[[], float | None]) -> None:
-        self._sweep = weakref.WeakMethod(sweep)
+        self._sweep = weakref.WeakMethod(sweep, lambda _: self.stop())
         self.reset()
 
     def reset(self) -> None:
