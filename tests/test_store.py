@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -294,3 +295,78 @@ def test_a_forked_child_can_use_the_store(tmp_path, in_file):
             tx.add(key(3))
         expected = ["alias-1", "alias-2", "alias-3"] if in_file else ["alias-1", "alias-3"]
         assert aliases(store) == expected
+
+
+def exit_code_of_child(work: Callable[[], bool]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_child_forked_while_another_thread_reads_can_close_the_store(tmp_path, in_file):
+    with Store(tmp_path / "k.db" if in_file else None) as store:
+        reading, done = threading.Event(), threading.Event()
+
+        def read() -> None:
+            with store.transaction(write=False):
+                reading.set()
+                done.wait(60)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        reading.wait(60)
+
+        def close() -> bool:
+            store.close()
+            with pytest.raises(ValueError, match="closed"):
+                aliases(store)
+            return True
+
+        code = exit_code_of_child(close)
+        done.set()
+        thread.join()
+        assert code == 0
+        assert aliases(store) == []
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_store_that_was_closed_is_closed_in_a_child_too(tmp_path, in_file):
+    store = Store(tmp_path / "k.db" if in_file else None)
+    store.close()
+
+    def use() -> bool:
+        with pytest.raises(ValueError, match="closed"):
+            aliases(store)
+        return True
+
+    assert exit_code_of_child(use) == 0
+
+
+def test_threads_that_are_first_in_a_child_share_one_new_connection(tmp_path):
+    with Store(tmp_path / "k.db") as store:
+        parents = store._connection
+
+        def use() -> bool:
+            start, used = threading.Barrier(8), []
+
+            def read() -> None:
+                start.wait()
+                with store.transaction(write=False) as tx:
+                    used.append(tx._connection)
+
+            threads = [threading.Thread(target=read) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return len(used) == 8 and len(set(map(id, used))) == 1 and used[0] is not parents
+
+        for _ in range(5):
+            assert exit_code_of_child(use) == 0

@@ -97,10 +97,10 @@ class Store:
             raise
 
     def _open(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._connection = _connect(self.path)
         self._finalizer = weakref.finalize(self, self._connection.close)
+        self._pid = os.getpid()  # last: from now on no thread takes the connection of a parent for its own
 
     def _unlock(self, passphrase: str | bytes | None, scrypt_n: int) -> AESGCM | None:
         if isinstance(passphrase, str):
@@ -137,7 +137,7 @@ class Store:
     def transaction(self, *, write: bool) -> Iterator[Transaction]:
         """A consistent view; with ``write`` the only writer. Committed at the end, undone on an exception."""
         if self._pid != os.getpid():
-            self._after_fork()
+            self._after_fork(reopen=True)
         with self._lock:
             if not self._finalizer.alive:
                 raise ValueError("the key store is closed")
@@ -153,19 +153,29 @@ class Store:
                     raise StoreError(f"{self!r}: {error}") from error
                 raise
 
-    def _after_fork(self) -> None:
+    def _after_fork(self, *, reopen: bool) -> None:
         # SQLite connections must not cross a fork; the parent's stays open here, unused, for its locks' sake.
-        if self.path is not None:
-            self._finalizer.detach()
-            _abandoned.append(self._connection)
-            self._open()
-            return
-        self._pid, self._lock = os.getpid(), threading.RLock()
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        with _forked.lock:
+            if self._pid == os.getpid():
+                return
+            parents, alive = self._finalizer, self._finalizer.alive
+            if self.path is not None:
+                _abandoned.append(self._connection)
+            if self.path is not None and alive and reopen:
+                self._open()
+                parents.detach()
+                return
+            self._lock = threading.RLock()
+            if self.path is not None:
+                parents.detach()
+            elif alive and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._pid = os.getpid()
 
     def close(self) -> None:
         """Close the file. A store in memory is gone."""
+        if self._pid != os.getpid():
+            self._after_fork(reopen=False)
         with self._lock:
             self._finalizer()
 
@@ -286,7 +296,20 @@ class Transaction:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
+class _Forked:
+    """A lock for what a child does once, new in every child."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_forked = _Forked()
 _abandoned: list[sqlite3.Connection] = []
+
+os.register_at_fork(after_in_child=_forked.renew)
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
