@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Generic, TypeVar
@@ -18,9 +18,37 @@ def in_parallel(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """
     if len(tasks) <= 1:
         return [task() for task in tasks]
-    with ThreadPoolExecutor(len(tasks), "kmsenvelope-wrap") as pool:
-        futures = [pool.submit(task) for task in tasks]
+    futures: list[Future[T]] = [Future() for _ in tasks]
+    threads = [
+        Thread(target=_settle, args=each, name="kmsenvelope-wrap", daemon=True)
+        for each in zip(tasks, futures, strict=True)
+    ]
+    started: list[Thread] = []
+    try:
+        for thread in threads:
+            if _start(thread):
+                started.append(thread)
+    finally:
+        for thread in started:
+            thread.join()
     return [future.result() for future in futures]
+
+
+def _settle(task: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(task())
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+        future.set_exception(error)
+
+
+def _start(thread: Thread) -> bool:
+    """Start it; where there is no thread to be had, as at the interpreter's end, do its work here."""
+    try:
+        thread.start()
+    except RuntimeError:
+        thread.run()
+        return False
+    return True
 
 
 class Race(Generic[T]):
@@ -36,7 +64,7 @@ class Race(Generic[T]):
         self._attempts = attempts
         self._patience = patience
         self._discard = discard
-        self._answers: SimpleQueue[tuple[T, None] | tuple[None, Exception]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
         self._lock = Lock()
         self._over = False
 
@@ -51,7 +79,7 @@ class Race(Generic[T]):
         try:
             while answered < len(self._attempts):
                 if started < len(self._attempts):
-                    Thread(target=self._try, args=(started,), name="kmsenvelope-open", daemon=True).start()
+                    _start(Thread(target=self._try, args=(started,), name="kmsenvelope-open", daemon=True))
                     started += 1
                 while started > answered:
                     try:
@@ -73,7 +101,7 @@ class Race(Generic[T]):
     def _try(self, number: int) -> None:
         try:
             value = self._attempts[number]()
-        except Exception as error:  # noqa: BLE001 - raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self._answers.put((None, error))
             return
         with self._lock:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -349,3 +352,30 @@ def test_a_race_that_nobody_wins_ends_with_none() -> None:
     assert Race([], 0.01, quiet).run() is None
     assert Race([lambda: None], 0.01, quiet).run() is None
     assert Race([lambda: None, lambda: time.sleep(0.05), lambda: None], 0.01, quiet).run() is None
+
+
+def test_what_ends_a_thread_ends_the_wait_for_it_too() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    for wait in (Race([leave, leave], 0.01, quiet).run, partial(in_parallel, [leave, leave])):
+        with pytest.raises(SystemExit):
+            wait()
+
+
+WITHOUT_THREADS = """
+import os, resource
+from kmsenvelope.parallel import Race, in_parallel
+if os.geteuid() == 0:  # whom the limit does not bind
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+print(in_parallel([lambda: 1, lambda: 2]), Race([lambda: None, lambda: 3], 9, print).run())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs RLIMIT_NPROC for threads")
+def test_a_process_that_may_start_no_thread_asks_one_after_the_other() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[1, 2] 3\n", "")
