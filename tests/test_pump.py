@@ -159,12 +159,20 @@ def test_the_error_of_a_target_or_source_reaches_the_caller(suite: Suite, thread
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_a_report_that_raises_stops_all_threads(threads: int) -> None:
+    raised = threading.Event()
+
     def stop() -> None:
+        raised.set()
         raise KeyboardInterrupt
+
+    def write(data: bytes | memoryview, offset: int) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raised.wait(30)  # the others must not finish the file before the report can raise
+        room.write(data, offset)
 
     _, body = sealing(Suite.AES_256_GCM, dek(Suite.AES_256_GCM), CONTEXT)
     source = Bytes(text(40 * BLOCK))
     room = Room(sealed_size(40 * BLOCK), slow=True)
     with pytest.raises(KeyboardInterrupt):
-        Pump(source, body, room.write, stop, threads=threads).run()
+        Pump(source, body, write, stop, threads=threads).run()
     assert source.taken < 40 * BLOCK
