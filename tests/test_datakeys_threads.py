@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dis
 import gc
+import os
+import sys
 import threading
 import time
+import types
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 from cachekit import WIPED, Cache, FakeKeys
 
+from kmsenvelope import datakeys as datakeys_module
 from kmsenvelope.datakeys import CachePolicy, DataKeys
 from kmsenvelope.errors import KmsUnavailable, NoUsableKey
 from kmsenvelope.suites import Suite
@@ -93,6 +100,54 @@ def test_a_caller_that_is_interrupted_leaves_the_call_to_the_next_one():
     assert sum(isinstance(result, KeyboardInterrupt) for result in results) == 1
     assert len({result for result in results if isinstance(result, bytes)}) == 1
     assert cache.keys.calls == {"GenerateDataKey": 2}
+
+
+def interrupted_at(number: int, work: Callable[[], object], folder: str) -> bool:
+    """``work()`` with a KeyboardInterrupt at the n-th moment at which the code in ``folder`` can get one.
+
+    CPython looks for signals after a call and at the start of a function or of another round of a loop.
+    """
+    last: dict[types.FrameType, str] = {}
+    moments = 0
+
+    def trace(frame: types.FrameType, event: str, argument: object) -> Any:
+        nonlocal moments
+        if not frame.f_code.co_filename.startswith(folder) or frame.f_code.co_name == "__del__":
+            return None  # an interrupt of a finalizer is lost
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            before = last.get(frame, "")
+            last[frame] = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            moments += before.startswith(("CALL", "RESUME", "JUMP_BACKWARD"))
+            if moments == number and before.startswith(("CALL", "RESUME", "JUMP_BACKWARD")):
+                raise KeyboardInterrupt
+        return trace
+
+    others = sys.gettrace()
+    gc.disable()  # what other tests left is not to be finalized here
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(others)
+        gc.enable()
+    return False
+
+
+@pytest.mark.parametrize("policy", [CachePolicy(refresh_ahead=None), CachePolicy.disabled()])
+def test_whenever_a_caller_is_interrupted_the_next_one_is_served(policy):
+    folder = os.path.dirname(datakeys_module.__file__)
+    number = 1
+    while True:
+        with DataKeys(FakeKeys(), Suite.AES_256_GCM, policy) as datakeys:
+            if not interrupted_at(number, partial(message, datakeys), folder):
+                break
+            (dek,) = together(1, lambda i, datakeys=datakeys: message(datakeys))
+            assert isinstance(dek, bytes)
+        number += 1
+    assert number > 30
 
 
 def test_a_slow_call_for_one_context_holds_up_no_other():

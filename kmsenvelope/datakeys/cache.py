@@ -26,7 +26,6 @@ RETRY_SECONDS = 5.0
 """Pause after a failed renewal, doubled with each failure, at most an eighth of the window; jittered."""
 
 _SYSTEM_RANDOM = random.SystemRandom()  # forked workers must not share their jitter
-_NO_FLIGHT: Future[None] = Future()
 _TRANSIENT = (KmsUnavailable, KmsThrottled)
 WRITING_ACTIONS = frozenset({"GenerateDataKey", "Encrypt"})
 
@@ -172,37 +171,37 @@ class DataKeys:
 
     def _obtain(self, side: Side, key: Hashable, size: int, fetch: Fetch) -> Lease:
         counter = "hits"
-        flight, leads = _NO_FLIGHT, False
+        own: Future[None] = Future()  # made here, so that no interrupt can part it from its cleaning up
         try:
             if not side.reuses:
                 counter = "misses"
                 return self._one_off(side, key, size, fetch)
             while True:
-                lease, flight, leads = self._look(side, key, size, fetch)
+                lease, flight = self._look(side, key, size, fetch, own)
                 if lease is not None:
                     return lease
                 try:
-                    if leads:
+                    if flight is own:
                         counter = "misses"
-                        return self._fly(side, key, flight, fetch, size)
+                        return self._fly(side, key, own, fetch, size)
                     counter = "waits"
                     self._wait(flight)
                 except Exception:
-                    lease, _, _ = self._look(side, key, size, None)
+                    lease, _ = self._look(side, key, size, None, own)
                     if lease is None:
                         raise
                     return lease
         finally:
-            if leads and not flight.done():  # this thread is told to stop; the others try again
-                self._landed(side, key, flight)
+            if not own.done() and (counter == "misses" or side.flights.get(key) is own):
+                self._landed(side, key, own)  # this thread is told to stop; the others try again
             with self._lock:
                 self._stats.count(counter)
             self._events.tell()
 
     def _look(
-        self, side: Side, key: Hashable, size: int, fetch: Fetch | None
-    ) -> tuple[Lease | None, Future[None], bool]:
-        """A lease that may serve now; else the call to wait for, and whether this caller is to make it.
+        self, side: Side, key: Hashable, size: int, fetch: Fetch | None, own: Future[None]
+    ) -> tuple[Lease | None, Future[None]]:
+        """A lease that may serve now; else the call to wait for, ``own`` if this caller is to make it.
 
         ``fetch`` is how a renewal gets the next DEK; ``None``: only look.
         """
@@ -217,11 +216,11 @@ class DataKeys:
                     lease.renewing = True
                     self._housekeeper.soon(partial(self._renew, side, lease, fetch))
                 self._take(lease, size, now)
-                return lease, _NO_FLIGHT, False
+                return lease, own
             if flight is not None or fetch is None:
-                return None, flight or _NO_FLIGHT, False
-            flight = side.flights[key] = Future()
-            return None, flight, True
+                return None, flight or own
+            side.flights[key] = own
+            return None, own
 
     def _take(self, lease: Lease, size: int, now: float) -> None:
         lease.messages += 1
