@@ -31,6 +31,7 @@ from kmsenvelope.errors import (
 )
 from kmsenvelope.files import SourceFile, TargetFile, seal_file
 from kmsenvelope.kms.local import LocalKms
+from kmsenvelope.kms.service import Kms
 from kmsenvelope.pump import RUN
 from kmsenvelope.reserve import SMALLEST, reserve
 from kmsenvelope.shortcuts import connect, decrypt_file, encrypt_file, inspect
@@ -55,8 +56,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(store: Path) -> Iterator[EnvelopeClient]:
-    with LocalKms(store) as kms, EnvelopeClient(kms.key("demo")) as client:
+def client(kms: Kms) -> Iterator[EnvelopeClient]:
+    with EnvelopeClient(kms.key("demo")) as client:
         yield client
 
 
