@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -298,6 +300,14 @@ def test_a_forked_child_can_use_the_store(tmp_path, in_file):
 
 
 def exit_code_of_child(work: Callable[[], bool]) -> int:
+    return exit_code(forked(work))
+
+
+def exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def forked(work: Callable[[], bool]) -> int:
     pid = os.fork()
     if pid == 0:
         signal.alarm(10)
@@ -306,7 +316,7 @@ def exit_code_of_child(work: Callable[[], bool]) -> int:
             code = 0 if work() else 2
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
 
 
 @pytest.mark.parametrize("in_file", [True, False])
@@ -370,3 +380,16 @@ def test_threads_that_are_first_in_a_child_share_one_new_connection(tmp_path):
 
         for _ in range(5):
             assert exit_code_of_child(use) == 0
+
+
+def test_processes_that_create_one_store_at_the_same_moment_all_get_it(tmp_path):
+    for number in range(30):
+        path, start = tmp_path / f"{number}.db", time.monotonic() + 0.01
+
+        def create(path: Path = path, start: float = start) -> bool:
+            time.sleep(max(0.0, start - time.monotonic()))
+            Store(path).close()
+            return True
+
+        children = [forked(create) for _ in range(4)]
+        assert [exit_code(child) for child in children] == [0] * 4

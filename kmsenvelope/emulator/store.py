@@ -354,7 +354,11 @@ def _nothing() -> None:
 
 
 def _prepare(connection: sqlite3.Connection, *, in_file: bool) -> None:
-    _check_ours(connection)
+    connection.execute("BEGIN")  # one view of it: another process may be making it a key store
+    try:
+        _check_ours(connection)
+    finally:
+        connection.execute("ROLLBACK")
     if in_file:
         _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
