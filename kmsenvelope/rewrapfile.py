@@ -133,8 +133,7 @@ class FileRewrap:
             with suppress(ValueError):  # no room for that in the header
                 encoded = add_room(encoded, (size - len(encoded)) % BLOCK)
         with AtomicFile(path, overwrite=True, durable=True) as target:
-            with suppress(PermissionError):
-                os.fchown(target.fd, os.fstat(fd).st_uid, os.fstat(fd).st_gid)
+            _hand_on_owner(fd, target.fd)
             write_all(FdSink(target.fd), encoded)
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -237,6 +236,17 @@ def _is_at(fd: int, path: PathLike) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def _hand_on_owner(source: int, target: int) -> None:
+    """Owner and group of one file to another, as far as we may: who is not root may give the group alone."""
+    status = os.fstat(source)
+    for owner in (status.st_uid, -1):
+        try:
+            os.fchown(target, owner, status.st_gid)
+        except PermissionError:
+            continue
+        return
 
 
 def _copy(

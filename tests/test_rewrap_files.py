@@ -35,7 +35,7 @@ from kmsenvelope.header import decode_header
 from kmsenvelope.journal import Record, State, record_path, recover, settled_header
 from kmsenvelope.keyset import KeySet
 from kmsenvelope.rewrap import Change, Rewrap
-from kmsenvelope.rewrapfile import BLOCK, IN_PLACE_FROM, FileRewrap, _copy, files_below
+from kmsenvelope.rewrapfile import BLOCK, IN_PLACE_FROM, FileRewrap, _copy, _hand_on_owner, files_below
 
 SIZE = IN_PLACE_FROM + 12_345
 STEPS = [
@@ -642,3 +642,24 @@ def test_many_small_files_under_one_dek_cost_the_calls_of_one(
         assert {one.outcome for one in results} == {"new file"}
         calls = {"GenerateDataKey": 1, "ReEncrypt": 1, "Decrypt": 1}
         assert client.stats()["kms_calls"] == calls
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_may_not_give_a_file_away_still_hands_on_its_group(tmp_path: Path) -> None:
+    (tmp_path / "old").touch()
+    (tmp_path / "new").touch()
+    os.chown(tmp_path / "old", 1000, 1234)
+    os.chown(tmp_path / "new", 65534, 65534)
+    old, new = os.open(tmp_path / "old", os.O_RDONLY), os.open(tmp_path / "new", os.O_WRONLY)
+    groups = os.getgroups()
+    try:
+        os.setgroups([1234])
+        os.seteuid(65534)
+        _hand_on_owner(old, new)
+    finally:
+        os.seteuid(0)
+        os.setgroups(groups)
+        os.close(old)
+        os.close(new)
+    status = (tmp_path / "new").stat()
+    assert (status.st_uid, status.st_gid) == (65534, 1234)

@@ -25,6 +25,10 @@ from .stats import CacheStats
 RETRY_SECONDS = 5.0
 """Pause after a failed renewal, doubled with each failure, at most an eighth of the window; jittered."""
 
+# A window also closes while the machine sleeps, which Linux's monotonic clock does not notice.
+_seconds: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
 _SYSTEM_RANDOM = random.SystemRandom()  # forked workers must not share their jitter
 _TRANSIENT = (KmsUnavailable, KmsThrottled)
 WRITING_ACTIONS = frozenset({"GenerateDataKey", "Encrypt"})
@@ -60,7 +64,7 @@ class DataKeys:
         suite: Suite,
         policy: CachePolicy | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _seconds,
         on_event: EventHook | None = None,
         rand: Callable[[], float] = _SYSTEM_RANDOM.random,
         housekeeper: Callable[[Callable[[], float | None]], Housekeeper] = Housekeeper,
