@@ -536,9 +536,10 @@ def test_events_tell_what_happened_and_a_broken_hook_breaks_nothing(caplog):
 
 
 def test_a_hook_may_use_the_cache_itself():
-    cache = Cache(policy())
-    cache.datakeys._events.hook = lambda event: cache.datakeys.stats()
+    cache, seen = Cache(policy()), []
+    cache.datakeys._events.hook = lambda event: seen.append(cache.datakeys.stats()["misses"])
     cache.write()
+    assert seen == [1]
 
 
 def test_calls_are_counted_by_action_and_outcome():

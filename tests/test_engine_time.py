@@ -103,7 +103,8 @@ def test_keys_pending_deletion_do_not_count_against_the_limit(clock):
     with Store() as store:
         engine = Engine(store, clock=clock, policy=Policy(cmk_limit=1))
         schedule(engine, engine.call("CreateKey", {"Alias": "a"})["KeyId"])
-        engine.call("CreateKey", {"Alias": "b"})
+        assert engine.call("CreateKey", {"Alias": "b"})["KeyState"] == "Enabled"
+        assert code(engine, "CreateKey", Alias="c") == "LimitExceeded.CmkLimitExceeded"
 
 
 def test_rotation_makes_new_blobs_under_new_material_and_opens_old_ones(engine, key_id):
